@@ -1,0 +1,1 @@
+"""Decides: the one place where stream and models meet."""

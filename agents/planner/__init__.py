@@ -1,0 +1,1 @@
+"""Rows to state, replenishments and alerts."""

@@ -1,0 +1,1 @@
+"""Computes: arrays in, arrays out. No clock, no randomness, no I/O."""

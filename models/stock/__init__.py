@@ -1,0 +1,1 @@
+"""How much to hold, when to order, how much to order."""

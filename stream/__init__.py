@@ -1,0 +1,1 @@
+"""Carries: bytes to facts, facts kept, messages sent. Knows nothing of models or agents."""

@@ -1,0 +1,142 @@
+"""Rows of `sku-events`: the one schema between intake and planner, and its bytes.
+
+A Kafka record of `sku-events` is one frame: the marks of source partitions as they stand *after* its rows, then one
+Arrow record batch (its schema is fixed by the version byte and not repeated).
+
+    "RS" | version u8 | marks u16 | (source u8, partition i32, mark_ms i64, through_offset i64) * marks | Arrow IPC batch
+
+Source coordinates (source, partition, offset, line) name a row for ever: they are how the planner recognises repeats.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+VERSION = 1
+
+SCHEMA = pa.schema(
+    [
+        pa.field("kind", pa.uint8(), False),  # Kind
+        pa.field("sku", pa.utf8(), False),
+        pa.field("location", pa.utf8(), False),
+        pa.field("milli", pa.int64(), False),  # thousandths of a unit
+        pa.field("occurred_ms", pa.int64(), False),  # event time, ms since 1970 UTC
+        pa.field("source", pa.uint8(), False),  # Source
+        pa.field("partition", pa.int32(), False),
+        pa.field("offset", pa.int64(), False),
+        pa.field("line", pa.int32(), False),  # place within the record; 0 where there is only one
+        pa.field("event_hash", pa.uint64(), False),  # xxh3_64 of event_id and line_id: repeats from upstream
+        pa.field("order_hash", pa.uint64(), False),  # xxh3_64 of order_id, line_id; 0 where not an order
+        pa.field("cart_hash", pa.uint64(), False),  # xxh3_64 of cart_id; 0 where there is none
+        pa.field("price", pa.float64(), False),  # money a unit; NaN where not said
+        pa.field("flags", pa.uint8(), False),  # Flag bits
+        pa.field("logged_ms", pa.int64(), False),  # the source record's Kafka timestamp
+        pa.field("expected_ms", pa.int64(), False),  # supply.confirmed / rescheduled; 0 where not said
+        pa.field("reference", pa.utf8()),  # order_ref, transfer_id or reason
+        pa.field("replenishment_id", pa.utf8()),
+        pa.field("supplier", pa.utf8()),
+        pa.field("fact", pa.utf8()),  # canonical JSON
+        pa.field("raw", pa.binary()),  # only where the planner may still refuse the record
+    ]
+)
+
+NUMBERS = tuple(f.name for f in SCHEMA if not (pa.types.is_string(f.type) or pa.types.is_binary(f.type)))
+
+_HEAD = struct.Struct("<2sBH")
+_MARK = struct.Struct("<Biqq")
+
+
+class Mark(NamedTuple):
+    """Event time up to which a source partition is complete, said after reading it through an offset."""
+
+    source: int
+    partition: int
+    mark_ms: int
+    through_offset: int
+
+
+@dataclass(frozen=True)
+class SkuRecord:
+    """One decoded record of `sku-events` at its own offset."""
+
+    offset: int
+    rows: pa.RecordBatch
+    marks: tuple[Mark, ...]
+
+
+def encode(rows: pa.RecordBatch, marks: tuple[Mark, ...] | list[Mark]) -> bytes:
+    """The frame of one `sku-events` record.
+
+    >>> record = decode(encode(empty(), [Mark(1, 0, 5, 9)]), 7)
+    >>> record.offset, record.rows.num_rows, record.marks
+    (7, 0, (Mark(source=1, partition=0, mark_ms=5, through_offset=9),))
+    """
+    head = _HEAD.pack(b"RS", VERSION, len(marks))
+    return head + b"".join(_MARK.pack(*m) for m in marks) + bytes(rows.serialize())
+
+
+def decode(frame: bytes, offset: int) -> SkuRecord:
+    """Read a frame back. Raises ValueError where it is not one of ours."""
+    if len(frame) < _HEAD.size or frame[:2] != b"RS":
+        raise ValueError(f"not a sku-events frame: it begins with {frame[:8]!r}")
+    _, version, n = _HEAD.unpack_from(frame)
+    if version != VERSION:
+        raise ValueError(f"sku-events frame version {version}; this code reads {VERSION}")
+    body = _HEAD.size + n * _MARK.size
+    marks = tuple(Mark(*_MARK.unpack_from(frame, _HEAD.size + i * _MARK.size)) for i in range(n))
+    return SkuRecord(offset, pa.ipc.read_record_batch(pa.py_buffer(frame)[body:], SCHEMA), marks)
+
+
+def empty() -> pa.RecordBatch:
+    """A batch without rows: a record that only moves marks."""
+    return pa.RecordBatch.from_arrays([pa.array([], f.type) for f in SCHEMA], schema=SCHEMA)
+
+
+def from_columns(**columns: Any) -> pa.RecordBatch:
+    """Rows from columns; what is not given is zero, empty, NaN (price) or null. For tests and small batches."""
+    n = len(next(iter(columns.values())))
+    blank = {"sku": "", "location": "", "price": float("nan")}
+    unknown = columns.keys() - set(SCHEMA.names)
+    if unknown:
+        raise ValueError(f"no such column: {', '.join(sorted(unknown))}")
+    arrays = []
+    for f in SCHEMA:
+        if f.name in columns:
+            arrays.append(pa.array(columns[f.name], f.type))
+        elif f.nullable:
+            arrays.append(pa.nulls(n, f.type))
+        else:
+            arrays.append(pa.array([blank.get(f.name, 0)] * n, f.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def numbers(rows: pa.RecordBatch) -> dict[str, npt.NDArray[Any]]:
+    """Every column of numbers, as numpy (no copy), by name; each of shape (n,)."""
+    return {name: rows.column(name).to_numpy() for name in NUMBERS}
+
+
+def concat(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    """Several batches as one, in order."""
+    if len(batches) == 1:
+        return batches[0]
+    table = pa.Table.from_batches(batches, SCHEMA).combine_chunks()
+    return table.to_batches()[0] if table.num_rows else empty()
+
+
+def same(a: pa.RecordBatch, b: pa.RecordBatch) -> bool:
+    """Whether two batches hold the same rows; NaN equals NaN."""
+    if a.num_rows != b.num_rows:
+        return False
+    for name in SCHEMA.names:
+        if name == "price":
+            if not np.array_equal(a.column(name).to_numpy(), b.column(name).to_numpy(), equal_nan=True):
+                return False
+        elif not a.column(name).equals(b.column(name)):
+            return False
+    return True

@@ -1,0 +1,1 @@
+"""An embedded broker and an embedded Redis-compatible server, for laptops and tests."""

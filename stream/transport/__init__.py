@@ -1,0 +1,1 @@
+"""The batched Faust transport: fetch pace, assignment, seek."""
