@@ -1,0 +1,93 @@
+"""What agents see of Kafka: polls in, records out. Faust and memory both give it.
+
+The unit of work is one poll over all partitions, never one partition: at 1,000 orders/s over 8 partitions, answering
+partition by partition cost 270 ms at the median where one answer a poll cost 45 ms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Consecutive records of one partition, as one poll brought them.
+
+    `start` is where the fetch began, `next` where the following one will: offsets between them that are missing
+    (compaction, transaction markers) are known to be missing, not lost.
+    """
+
+    topic: str  # short name, without namespace
+    partition: int
+    start: int
+    next: int
+    end: int  # log end seen by the fetch: next == end means read to the end
+    offsets: Sequence[int]
+    timestamps: Sequence[int]  # Kafka timestamps, ms
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
+    headers: Sequence[Sequence[tuple[str, bytes]]]
+
+
+class Send(NamedTuple):
+    """A record to be sent to a given partition."""
+
+    topic: str  # short name
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Sender(Protocol):
+    """Sends in order per partition."""
+
+    async def send(self, records: Sequence[Send]) -> None:
+        """Return when every record is acknowledged; raise Away when that does not happen within the bound.
+
+        After Away some records may be in the log and others not: whoever sent them sends them again from a point not
+        later, or ends the process.
+        """
+        ...
+
+
+class IntakeWork(Protocol):
+    """What the transport's intake agent drives."""
+
+    async def positions(self, partitions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int | None]:
+        """Where to read on, for partitions just assigned; None: from the beginning of the log."""
+        ...
+
+    async def poll(self, batches: Sequence[Batch]) -> None:
+        """Answer one poll completely: on return its rows are acknowledged and its position is kept."""
+        ...
+
+    async def idle(self, at_end: Sequence[tuple[str, int]], now_ms: int) -> None:
+        """Called about every `mark_interval` with the owned partitions that are read to their end."""
+        ...
+
+    async def release(self, partitions: Sequence[tuple[str, int]]) -> None:
+        """These partitions are no longer ours."""
+        ...
+
+
+class PlannerWork(Protocol):
+    """What the transport's planner agent drives; partitions are shelves."""
+
+    async def positions(self, shelves: Sequence[int]) -> dict[int, int | None]:
+        """Take these shelves (fence older owners, load state) and say where to read on; None: from the beginning."""
+        ...
+
+    async def poll(self, batches: Sequence[Batch]) -> Sequence[int]:
+        """Fold and keep one poll. Returns shelves found stale: the transport asks positions() again and seeks there."""
+        ...
+
+    async def idle(self) -> bool:
+        """One slice of sweeping or refreshing; True while more is left to do."""
+        ...
+
+    async def release(self, shelves: Sequence[int]) -> None:
+        """Let go of these shelves: finish what is in hand, stop their relays."""
+        ...
