@@ -1,0 +1,569 @@
+"""Every setting, in one place: RESTOCK_* variables over a TOML file over defaults.
+
+`load()` gives one frozen `Settings`, or raises SetupError naming the variable and what to do. The reference in
+`docs/settings.md` is generated from the fields below:
+
+    python -m agents.settings --write     # write docs/settings.md
+    python -m agents.settings --check     # exit 1 where it is stale
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import AwareDatetime, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from stream.errors import SetupError
+
+PREFIX = "RESTOCK_"
+CONFIG_VARIABLE = "RESTOCK_CONFIG"
+NOT_SETTINGS = ("RESTOCK_CONFIG", "RESTOCK_DATA", "RESTOCK_TEST_")  # read elsewhere; the last is a family
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
+
+CONNECTIONS, TOPICS, TIME, PACE, STOCK, ALERTS, DEFAULTS, WORKER = (
+    "Connections",
+    "Topics",
+    "Time",
+    "Pace and bounds",
+    "Stock memory and replenishments",
+    "Alerts",
+    "What a SKU gets that nobody described",
+    "The worker as a process",
+)
+
+
+def _setting(group: str, default: Any, meaning: str, unit: str = "", **bounds: Any) -> Any:
+    return Field(default=default, description=meaning, json_schema_extra={"group": group, "unit": unit}, **bounds)
+
+
+class Settings(BaseSettings):
+    """What the operator decides. Frozen: a worker keeps the settings it started with."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, validate_default=True
+    )
+
+    brokers: str = _setting(
+        CONNECTIONS, "127.0.0.1:9092", "Kafka bootstrap servers, `host:port`, comma separated.", min_length=3
+    )
+    redis_url: str = _setting(
+        CONNECTIONS,
+        "redis://127.0.0.1:6379/0",
+        "Redis or Valkey that keeps the ledger: `redis://`, `rediss://` or `unix://`. Run it with `appendonly yes` and "
+        "`maxmemory-policy noeviction`.",
+    )
+    namespace: str = _setting(
+        CONNECTIONS,
+        "restock",
+        "First part of every topic name (`restock.orders`), Redis key and consumer group. Two installations on the "
+        "same broker or Redis need two.",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$",
+    )
+    transactions: Literal["auto", "on", "off"] = _setting(
+        CONNECTIONS,
+        "auto",
+        "Whether outgoing messages are sent in Kafka transactions. `auto` asks the broker; `on` refuses to start "
+        "without them; `off` means delivery at least once with the same `ce_id`.",
+    )
+    redis_timeout_ms: int = _setting(
+        CONNECTIONS,
+        5_000,
+        "How long one call to Redis may take before it counts as away. A keep of 8,192 rows takes about 60 ms.",
+        "ms",
+        ge=100,
+        le=60_000,
+    )
+
+    shelves: int = _setting(
+        TOPICS,
+        4,
+        "Partitions of `sku-events` and of every outgoing topic; the most workers that can share the planning. Fixed "
+        "once the ledger has begun.",
+        "partitions",
+        ge=1,
+        le=1_024,
+    )
+    source_partitions: int = _setting(
+        TOPICS,
+        4,
+        "Partitions of `orders`, `carts`, `stock-movements` and `supply`. Fixed once the ledger has begun.",
+        "partitions",
+        ge=1,
+        le=1_024,
+    )
+    fact_partitions: int = _setting(
+        TOPICS,
+        1,
+        "Partitions of `catalog` and `calendar`. One keeps facts in the order they were told.",
+        "partitions",
+        ge=1,
+        le=64,
+    )
+    replication_factor: int = _setting(
+        TOPICS,
+        1,
+        "Copies of each partition that `restock topics create` asks for. 3 in production; 1 on a laptop.",
+        "copies",
+        ge=1,
+        le=9,
+    )
+
+    clock: Literal["wall", "event"] = _setting(
+        TIME,
+        "wall",
+        "`wall`: where intake has read a partition to its end and nothing comes, time follows the wall clock. `event`: "
+        "only events move time, as a replay needs.",
+    )
+    lateness_ms: int = _setting(
+        TIME,
+        120_000,
+        "How far events of one source partition may be out of order and still be learnt from. It holds every day open "
+        "this long past midnight. Two minutes cover retries and skewed clocks of tills; stock moves at once anyway.",
+        "ms",
+        ge=0,
+        le=86_400_000,
+    )
+    max_ahead_ms: int = _setting(
+        TIME,
+        300_000,
+        "An event further ahead of its own Kafka timestamp is quarantined: one wrong clock must not close tomorrow. "
+        "Five minutes is what clock synchronisation usually forgives.",
+        "ms",
+        ge=0,
+        le=86_400_000,
+    )
+    max_behind_days: int = _setting(
+        TIME,
+        30,
+        "An event further behind its partition's mark is quarantined: a month covers a returned laptop and a late "
+        "paper slip, and stops a re-sent archive.",
+        "days",
+        ge=1,
+        le=3_650,
+    )
+    mark_interval_ms: int = _setting(
+        TIME,
+        1_000,
+        "How often intake tells every shelf how far a quiet source partition is. Smaller: days close sooner, more "
+        "small records.",
+        "ms",
+        ge=50,
+        le=60_000,
+    )
+    publish_after: AwareDatetime | None = _setting(
+        TIME,
+        None,
+        "Warm-up: events before this instant (RFC 3339) are learnt from and publish nothing; then open conditions are "
+        "raised once. `restock replay --warm-until` sets it.",
+    )
+
+    max_record_bytes: int = _setting(
+        PACE,
+        1_048_576,
+        "A larger source record is refused. Equal to Kafka's own `message.max.bytes` default; an order line takes about "
+        "100 B, so this is an order of 10,000 lines.",
+        "bytes",
+        ge=1_024,
+        le=67_108_864,
+    )
+    fetch_wait_ms: int = _setting(
+        PACE,
+        20,
+        "How long the broker may hold a fetch while nothing comes. It is part of every alert's latency when traffic is "
+        "thin; 50 requests/s a worker cost a broker nothing.",
+        "ms",
+        ge=1,
+        le=5_000,
+    )
+    poll_max_records: int = _setting(
+        PACE,
+        4_000,
+        "Most records one poll hands to an agent. Per-record cost is flat from 2,000; more only delays the first.",
+        "records",
+        ge=1,
+        le=100_000,
+    )
+    buffer_bytes: int = _setting(
+        PACE,
+        33_554_432,
+        "Fetched bytes a worker holds before it stops fetching. 32 MiB are about 200,000 orders: seconds of work at "
+        "full speed, and memory stays flat while Redis is away.",
+        "bytes",
+        ge=1_048_576,
+        le=1_073_741_824,
+    )
+    positions_interval_ms: int = _setting(
+        PACE,
+        1_000,
+        "A row's position is published at most once in this much event time.",
+        "ms",
+        ge=0,
+        le=86_400_000,
+    )
+    readable_interval_ms: int = _setting(
+        PACE,
+        1_000,
+        "How often the readable hashes in Redis are refreshed while events flow; at every quiet moment they are "
+        "current. One refresh writes up to 1,000 rows in about 30 ms.",
+        "ms",
+        ge=50,
+        le=600_000,
+    )
+
+    journal_rows: int = _setting(
+        STOCK,
+        1_000_000,
+        "Most movements a shelf remembers to place a late count or cancellation; the oldest go first. About 60 B each.",
+        "rows",
+        ge=1_000,
+        le=100_000_000,
+    )
+    journal_days: int = _setting(
+        STOCK,
+        7,
+        "How long movements are remembered. An older count is refused as `count_too_old`; a week covers a stock-take "
+        "keyed in after the weekend.",
+        "days",
+        ge=1,
+        le=366,
+    )
+    cart_silence_minutes: int = _setting(
+        STOCK,
+        60,
+        "A cart silent this long in event time counts as abandoned.",
+        "minutes",
+        ge=1,
+        le=43_200,
+    )
+    proposal_expiry_hours: int = _setting(
+        STOCK,
+        72,
+        "A proposal nobody ordered expires after this; the need is then proposed anew. Three days cover a weekend.",
+        "hours",
+        ge=1,
+        le=8_760,
+    )
+    proposal_grace_hours: int = _setting(
+        STOCK,
+        24,
+        "A low-stock alert stays `info` while its replenishment is younger than this: a buyer has a working day.",
+        "hours",
+        ge=0,
+        le=8_760,
+    )
+    currency: str = _setting(
+        STOCK,
+        "EUR",
+        "The installation's one currency (ISO 4217); every price and cost is in it.",
+        pattern=r"^[A-Z]{3}$",
+    )
+
+    stockout_chance_limit: float = _setting(
+        ALERTS,
+        0.2,
+        "Chance to run out before the next confirmed receipt at which `stockout_imminent` is raised.",
+        "share",
+        gt=0,
+        lt=1,
+    )
+    overstock_cover_days: float = _setting(
+        ALERTS,
+        120.0,
+        "Days of cover above which `overstock` is raised, unless the order-up-to level itself is higher.",
+        "days",
+        gt=0,
+        le=3_650,
+    )
+    hysteresis_share: float = _setting(
+        ALERTS,
+        0.1,
+        "How far past its limit a condition must recover before its alert resolves, as a share of the limit: stock "
+        "that hovers at the reorder point does not ring every hour.",
+        "share",
+        ge=0,
+        lt=1,
+    )
+
+    default_lead_days: float = _setting(DEFAULTS, 7.0, "Days from order to receipt.", "days", ge=0, le=366)
+    default_lead_days_sd: float = _setting(DEFAULTS, 0.0, "Standard deviation of those days.", "days", ge=0, le=366)
+    default_review_days: float = _setting(
+        DEFAULTS, 1.0, "Days between two looks at the stock; part of the time to be covered.", "days", ge=0, le=366
+    )
+    default_service_level: float = _setting(
+        DEFAULTS, 0.95, "Chance not to run out in one order cycle (cycle service level).", "share", gt=0, lt=1
+    )
+    default_pack_units: float = _setting(
+        DEFAULTS, 1.0, "An order is a whole number of packs of this many units.", "units", gt=0, le=1_000_000
+    )
+    default_min_order_units: float = _setting(
+        DEFAULTS, 0.0, "Smallest order the supplier takes.", "units", ge=0, le=1_000_000_000
+    )
+    default_order_cost: float = _setting(DEFAULTS, 0.0, "Fixed cost of one order.", "money", ge=0, le=1_000_000_000)
+    default_holding_cost_rate_year: float = _setting(
+        DEFAULTS, 0.25, "Cost of holding stock for a year, as a share of its unit cost.", "share/year", ge=0, le=10
+    )
+    default_timezone: str = _setting(
+        DEFAULTS, "UTC", "Time zone that cuts the days of a location which names none (IANA name).", min_length=1
+    )
+
+    web_host: str = _setting(
+        WORKER, "127.0.0.1", "Address of `/metrics`, `/live` and `/ready`. `0.0.0.0` in a container.", min_length=1
+    )
+    web_port: int = _setting(
+        WORKER,
+        8080,
+        "Port of the same; 0 takes any free one (it is logged), so that two workers run on one host.",
+        ge=0,
+        le=65_535,
+    )
+    session_timeout_ms: int = _setting(
+        WORKER,
+        10_000,
+        "A worker silent this long loses its partitions. The broker's `group.min.session.timeout.ms` (6 s unless "
+        "changed) is the floor.",
+        "ms",
+        ge=1_000,
+        le=600_000,
+    )
+    instance_id: str | None = _setting(
+        WORKER,
+        None,
+        "Static membership: a name of its own for this worker, so that a restart within the session moves no "
+        "partitions (a StatefulSet's pod name does).",
+        pattern=r"^[A-Za-z0-9._-]{1,200}$",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+        WORKER, "info", "Least serious log line that is written."
+    )
+    log_format: Literal["text", "json"] = _setting(WORKER, "text", "`json`: one object a line, for log collectors.")
+    state_dir: Path = _setting(
+        WORKER,
+        Path("~/.cache/restock"),
+        "Where the embedded stack keeps its files and a worker its scratch data. Nothing in it is needed to recover.",
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic-settings names them
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments over variables over the TOML file."""
+        return init_settings, env_settings, _TomlFile(settings_cls)
+
+    @field_validator("brokers")
+    @classmethod
+    def _host_and_port(cls, brokers: str) -> str:
+        for broker in brokers.split(","):
+            host, _, port = broker.strip().rpartition(":")
+            if not host or not port.isdigit():
+                raise ValueError(f"{broker.strip()!r} is not host:port")
+        return ",".join(broker.strip() for broker in brokers.split(","))
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_scheme(cls, url: str) -> str:
+        if urlsplit(url).scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("it must begin with redis://, rediss:// or unix://")
+        return url
+
+    @field_validator("default_timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        from zoneinfo import ZoneInfo
+
+        try:
+            ZoneInfo(name)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError(f"{name!r} is not an IANA time zone such as Europe/Berlin") from error
+        return name
+
+    @field_validator("state_dir")
+    @classmethod
+    def _home(cls, path: Path) -> Path:
+        return path.expanduser()
+
+    @model_validator(mode="after")
+    def _together(self) -> Settings:
+        if self.proposal_grace_hours > self.proposal_expiry_hours:
+            raise ValueError("proposal_grace_hours must not be above proposal_expiry_hours")
+        return self
+
+    @property
+    def publish_after_ms(self) -> int | None:
+        """The warm-up instant in ms since 1970 UTC."""
+        return None if self.publish_after is None else round(self.publish_after.timestamp() * 1000)
+
+    @property
+    def safe_redis_url(self) -> str:
+        """The Redis address without its password, for logs and people."""
+        parts = urlsplit(self.redis_url)
+        if parts.password is None:
+            return self.redis_url
+        return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@", 1)))
+
+
+class _TomlFile(PydanticBaseSettingsSource):
+    """The file named by RESTOCK_CONFIG, if any; its keys are the field names."""
+
+    def __call__(self) -> dict[str, Any]:
+        name = os.environ.get(CONFIG_VARIABLE, "")
+        if name == "":
+            return {}
+        try:
+            return tomllib.loads(Path(name).expanduser().read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise SetupError(
+                "could not read the settings file",
+                f"{CONFIG_VARIABLE}={name}: {error}",
+                "correct the file or unset the variable; docs/settings.md shows an example",
+            ) from error
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        """Unused: `__call__` gives all values at once."""
+        return None, field_name, False
+
+
+def load(**overrides: Any) -> Settings:
+    """The settings of this process; `overrides` (command line) win. Raises SetupError naming each wrong variable."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise SetupError(
+            "settings are wrong",
+            "; ".join(_complaint(e) for e in error.errors(include_url=False, include_context=False)),
+            f"set the variable, or the same key in the file named by {CONFIG_VARIABLE}; docs/settings.md lists all",
+        ) from error
+
+
+def _complaint(error: Any) -> str:
+    name = str(error["loc"][0]) if error["loc"] else ""
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, Settings.model_fields, 1)
+        return f"no such setting: {name}" + (f" (did you mean {near[0]}?)" if near else "")
+    message = error["msg"].removeprefix("Value error, ")
+    if name == "":
+        return message
+    shown = "***" if name == "redis_url" else repr(error["input"])
+    return f"{variable(name)}={shown}: {message}"
+
+
+def variable(name: str) -> str:
+    """The environment variable of a field.
+
+    >>> variable("web_port")
+    'RESTOCK_WEB_PORT'
+    """
+    return PREFIX + name.upper()
+
+
+def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
+    """One sentence for each RESTOCK_* variable that no setting reads: most are typing errors.
+
+    >>> unknown_variables({"RESTOCK_BROKER": "a:1", "RESTOCK_TEST_KAFKA": "b:1"})
+    ['RESTOCK_BROKER is not a setting (did you mean RESTOCK_BROKERS?)']
+    """
+    known = [variable(name) for name in Settings.model_fields]
+    found = []
+    for name in sorted(os.environ if environ is None else environ):
+        if not name.upper().startswith(PREFIX) or name.upper() in known or name.startswith(NOT_SETTINGS):
+            continue
+        near = difflib.get_close_matches(name.upper(), known, 1)
+        found.append(f"{name} is not a setting" + (f" (did you mean {near[0]}?)" if near else ""))
+    return found
+
+
+def page() -> str:
+    """The text of docs/settings.md."""
+    lines = [
+        "# Settings",
+        "",
+        "<!-- generated by `python -m agents.settings --write`; do not edit -->",
+        "",
+        f"Each is an environment variable, or a key of the TOML file named by `{CONFIG_VARIABLE}` (the variable wins).",
+        "They are checked at start; a wrong one is named with what to do. `restock doctor` reports `RESTOCK_*` variables",
+        "that no setting reads.",
+        "",
+        "```toml",
+        "# restock.toml, used with RESTOCK_CONFIG=restock.toml",
+        'brokers = "kafka-1:9092,kafka-2:9092"',
+        'redis_url = "redis://ledger:6379/0"',
+        'namespace = "shop"',
+        "shelves = 8",
+        "```",
+    ]
+    group = ""
+    for name, field in Settings.model_fields.items():
+        extra: Any = field.json_schema_extra
+        if extra["group"] != group:
+            group = extra["group"]
+            lines += [
+                "",
+                f"## {group}",
+                "",
+                "| variable | default | unit, bounds | meaning |",
+                "| --- | --- | --- | --- |",
+            ]
+        bounds = ", ".join(part for part in (extra["unit"], _bounds(field)) if part)
+        lines.append(f"| `{variable(name)}` | {_shown(field.default)} | {bounds} | {field.description} |")
+    lines += [
+        "",
+        "## Read elsewhere",
+        "",
+        "| variable | meaning |",
+        "| --- | --- |",
+        f"| `{CONFIG_VARIABLE}` | path of the TOML file |",
+        "| `RESTOCK_TEST_KAFKA` | tests only: bootstrap servers of a Kafka to test against |",
+        "| `RESTOCK_DATA` | tests only: folder of the retail files |",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _shown(default: Any) -> str:
+    return "(none)" if default is None else f"`{default}`"
+
+
+def _bounds(field: Any) -> str:
+    """Bounds of one field in words."""
+    choices = getattr(field.annotation, "__args__", ())
+    if choices and all(isinstance(choice, str) for choice in choices):
+        return " or ".join(f"`{choice}`" for choice in choices)
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    parts = []
+    for rule in field.metadata:
+        parts += [f"{word} {getattr(rule, sign):,}" for sign, word in words.items() if hasattr(rule, sign)]
+        if getattr(rule, "pattern", None):
+            parts.append(f"`{rule.pattern}`".replace("|", "\\|"))
+    return ", ".join(parts)
+
+
+def write_or_check(path: Path, text: str, command: str, argv: list[str]) -> int:
+    """Shared by the generated pages: `--write` writes, `--check` compares; returns the exit code."""
+    parser = argparse.ArgumentParser(prog=command)
+    how = parser.add_mutually_exclusive_group(required=True)
+    how.add_argument("--write", action="store_true", help=f"write {path.name}")
+    how.add_argument("--check", action="store_true", help=f"exit 1 where {path.name} is stale")
+    if parser.parse_args(argv).write:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return 0
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return 0
+    print(f"{path.name} is stale\n  hint: run `{command} --write` (or `make docs`) and commit it", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(write_or_check(PAGE, page(), "python -m agents.settings", sys.argv[1:]))
