@@ -1,0 +1,76 @@
+"""What the planner is told once: shape of the log, defaults of a SKU nobody described, limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from stream.events.kinds import Source
+
+STATE_VERSION = 1
+HISTORY_DAYS = 42  # closed days kept a row: six weeks, so that a weekly pattern is seen six times
+DAY_MS = 86_400_000
+NEVER = 2**62  # ms; later than any event, and sums with it do not overflow
+LONG_AGO = -(2**62)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How a SKU-location is to be replenished; quantities in milli, money a unit. Defaults serve the undescribed."""
+
+    lead_days: float = 7.0
+    lead_days_sd: float = 0.0
+    review_days: float = 1.0
+    service_level: float = 0.95
+    unit_cost: float = 0.0  # 0: not known
+    unit_price: float = 0.0  # 0: not known, the last price seen serves
+    order_cost: float = 0.0
+    holding_cost_rate_year: float = 0.25
+    pack_milli: int = 1000
+    min_order_milli: int = 0
+    max_stock_milli: int = -1  # -1: none
+    status: str = "active"
+    confirms: bool = True  # False: the supplier does not confirm, ordered counts as confirmed
+    category: str = ""
+    supplier: str = ""
+
+    @property
+    def orderable(self) -> bool:
+        """Whether anything may be proposed for it."""
+        return self.status in ("new", "active")
+
+
+@dataclass(frozen=True)
+class PlannerConfig:
+    """Everything a fold depends on besides the log; written into a new shelf and checked against an old one."""
+
+    shelf: int = 0
+    namespace: str = "restock"
+    shape: dict[int, int] = field(default_factory=lambda: {s: 1 for s in Source})  # Source -> partitions
+    shelves: int = 1
+    policy: Policy = Policy()
+    currency: str = "EUR"
+    cover_days: float = 7.0  # order quantity where no EOQ can be had: this many days of demand
+    journal_rows: int = 500_000  # 50 B each in memory and in Redis: 25 MB a shelf
+    journal_days: int = 35
+    cart_silence_ms: int = 60 * 60_000
+    carts_max: int = 100_000  # a cart is about 200 B
+    proposal_expiry_ms: int = 72 * 3_600_000
+    proposal_grace_ms: int = 24 * 3_600_000
+    stockout_limit: float = 0.2  # chance to run out before the next confirmed receipt
+    overstock_days: float = 60.0
+    hysteresis: float = 0.05  # share of the threshold, at least one unit
+    count_tolerance: float = 0.02  # share of on hand, at least one unit
+    positions_interval_ms: int = 1_000
+    warm_until_ms: int = LONG_AGO  # nothing is decided or published before the watermark reaches it
+    slice_rows: int = 2_000  # a sweep's slice: 2,000 rows of 5 us are 10 ms
+    force_slow: bool = False  # tests: send every row through the slow lane
+
+    def fixed(self) -> dict[str, Any]:
+        """What must never change under a ledger that has begun."""
+        return {
+            "shape": {str(k): v for k, v in sorted(self.shape.items())},
+            "shelves": self.shelves,
+            "namespace": self.namespace,
+            "warm_until_ms": self.warm_until_ms,
+        }
