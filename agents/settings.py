@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import os
 import sys
@@ -26,8 +25,7 @@ from stream.errors import SetupError
 
 PREFIX = "RESTOCK_"
 CONFIG_VARIABLE = "RESTOCK_CONFIG"
-NOT_SETTINGS = ("RESTOCK_CONFIG", "RESTOCK_DATA", "RESTOCK_TEST_")  # read elsewhere; the last is a family
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
+NOT_SETTINGS = ("RESTOCK_CONFIG", "RESTOCK_CACHE", "RESTOCK_DATA", "RESTOCK_SOAK_", "RESTOCK_TEST_")  # by prefix
 
 CONNECTIONS, TOPICS, TIME, PACE, STOCK, ALERTS, DEFAULTS, WORKER = (
     "Connections",
@@ -169,8 +167,8 @@ class Settings(BaseSettings):
     max_record_bytes: int = _setting(
         PACE,
         1_048_576,
-        "A larger source record is refused. Equal to Kafka's own `message.max.bytes` default; an order line takes about "
-        "100 B, so this is an order of 10,000 lines.",
+        "A larger source record is refused. Equal to Kafka's own `message.max.bytes` default; an order line "
+        "takes about 100 B, so this is an order of 10,000 lines.",
         "bytes",
         ge=1_024,
         le=67_108_864,
@@ -221,17 +219,18 @@ class Settings(BaseSettings):
 
     journal_rows: int = _setting(
         STOCK,
-        1_000_000,
-        "Most movements a shelf remembers to place a late count or cancellation; the oldest go first. About 60 B each.",
+        500_000,
+        "Most movements a shelf remembers to place a late count or cancellation; the oldest go first. About 50 B each: "
+        "25 MB a shelf.",
         "rows",
         ge=1_000,
         le=100_000_000,
     )
     journal_days: int = _setting(
         STOCK,
-        7,
-        "How long movements are remembered. An older count is refused as `count_too_old`; a week covers a stock-take "
-        "keyed in after the weekend.",
+        35,
+        "How long movements are remembered. An older count is refused as `count_too_old`; five weeks cover a "
+        "stock-take keyed in at the end of the month.",
         "days",
         ge=1,
         le=366,
@@ -243,6 +242,14 @@ class Settings(BaseSettings):
         "minutes",
         ge=1,
         le=43_200,
+    )
+    carts_max: int = _setting(
+        STOCK,
+        100_000,
+        "Most open carts a shelf keeps; the longest silent goes first. About 200 B each: 20 MB a shelf.",
+        "carts",
+        ge=1_000,
+        le=100_000_000,
     )
     proposal_expiry_hours: int = _setting(
         STOCK,
@@ -277,7 +284,7 @@ class Settings(BaseSettings):
     )
     overstock_cover_days: float = _setting(
         ALERTS,
-        120.0,
+        60.0,
         "Days of cover above which `overstock` is raised, unless the order-up-to level itself is higher.",
         "days",
         gt=0,
@@ -285,9 +292,18 @@ class Settings(BaseSettings):
     )
     hysteresis_share: float = _setting(
         ALERTS,
-        0.1,
-        "How far past its limit a condition must recover before its alert resolves, as a share of the limit: stock "
-        "that hovers at the reorder point does not ring every hour.",
+        0.05,
+        "How far past its limit a condition must recover before its alert resolves, as a share of the limit and at "
+        "least one unit: stock that hovers at the reorder point does not ring every hour.",
+        "share",
+        ge=0,
+        lt=1,
+    )
+    count_tolerance_share: float = _setting(
+        ALERTS,
+        0.02,
+        "How far a count may differ from the books before `discrepancy` is raised, as a share of the stock on hand and "
+        "at least one unit.",
         "share",
         ge=0,
         lt=1,
@@ -311,8 +327,13 @@ class Settings(BaseSettings):
     default_holding_cost_rate_year: float = _setting(
         DEFAULTS, 0.25, "Cost of holding stock for a year, as a share of its unit cost.", "share/year", ge=0, le=10
     )
-    default_timezone: str = _setting(
-        DEFAULTS, "UTC", "Time zone that cuts the days of a location which names none (IANA name).", min_length=1
+    default_cover_days: float = _setting(
+        DEFAULTS,
+        7.0,
+        "An order lasts about this long where no order cost and unit cost say better.",
+        "days",
+        gt=0,
+        le=366,
     )
 
     web_host: str = _setting(
@@ -379,17 +400,6 @@ class Settings(BaseSettings):
             raise ValueError("it must begin with redis://, rediss:// or unix://")
         return url
 
-    @field_validator("default_timezone")
-    @classmethod
-    def _known_zone(cls, name: str) -> str:
-        from zoneinfo import ZoneInfo
-
-        try:
-            ZoneInfo(name)
-        except (KeyError, ValueError, OSError) as error:
-            raise ValueError(f"{name!r} is not an IANA time zone such as Europe/Berlin") from error
-        return name
-
     @field_validator("state_dir")
     @classmethod
     def _home(cls, path: Path) -> Path:
@@ -455,7 +465,7 @@ def _complaint(error: Any) -> str:
         return f"no such setting: {name}" + (f" (did you mean {near[0]}?)" if near else "")
     message = error["msg"].removeprefix("Value error, ")
     if name == "":
-        return message
+        return str(message)
     shown = "***" if name == "redis_url" else repr(error["input"])
     return f"{variable(name)}={shown}: {message}"
 
@@ -485,85 +495,7 @@ def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
     return found
 
 
-def page() -> str:
-    """The text of docs/settings.md."""
-    lines = [
-        "# Settings",
-        "",
-        "<!-- generated by `python -m agents.settings --write`; do not edit -->",
-        "",
-        f"Each is an environment variable, or a key of the TOML file named by `{CONFIG_VARIABLE}` (the variable wins).",
-        "They are checked at start; a wrong one is named with what to do. `restock doctor` reports `RESTOCK_*` variables",
-        "that no setting reads.",
-        "",
-        "```toml",
-        "# restock.toml, used with RESTOCK_CONFIG=restock.toml",
-        'brokers = "kafka-1:9092,kafka-2:9092"',
-        'redis_url = "redis://ledger:6379/0"',
-        'namespace = "shop"',
-        "shelves = 8",
-        "```",
-    ]
-    group = ""
-    for name, field in Settings.model_fields.items():
-        extra: Any = field.json_schema_extra
-        if extra["group"] != group:
-            group = extra["group"]
-            lines += [
-                "",
-                f"## {group}",
-                "",
-                "| variable | default | unit, bounds | meaning |",
-                "| --- | --- | --- | --- |",
-            ]
-        bounds = ", ".join(part for part in (extra["unit"], _bounds(field)) if part)
-        lines.append(f"| `{variable(name)}` | {_shown(field.default)} | {bounds} | {field.description} |")
-    lines += [
-        "",
-        "## Read elsewhere",
-        "",
-        "| variable | meaning |",
-        "| --- | --- |",
-        f"| `{CONFIG_VARIABLE}` | path of the TOML file |",
-        "| `RESTOCK_TEST_KAFKA` | tests only: bootstrap servers of a Kafka to test against |",
-        "| `RESTOCK_DATA` | tests only: folder of the retail files |",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _shown(default: Any) -> str:
-    return "(none)" if default is None else f"`{default}`"
-
-
-def _bounds(field: Any) -> str:
-    """Bounds of one field in words."""
-    choices = getattr(field.annotation, "__args__", ())
-    if choices and all(isinstance(choice, str) for choice in choices):
-        return " or ".join(f"`{choice}`" for choice in choices)
-    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-    parts = []
-    for rule in field.metadata:
-        parts += [f"{word} {getattr(rule, sign):,}" for sign, word in words.items() if hasattr(rule, sign)]
-        if getattr(rule, "pattern", None):
-            parts.append(f"`{rule.pattern}`".replace("|", "\\|"))
-    return ", ".join(parts)
-
-
-def write_or_check(path: Path, text: str, command: str, argv: list[str]) -> int:
-    """Shared by the generated pages: `--write` writes, `--check` compares; returns the exit code."""
-    parser = argparse.ArgumentParser(prog=command)
-    how = parser.add_mutually_exclusive_group(required=True)
-    how.add_argument("--write", action="store_true", help=f"write {path.name}")
-    how.add_argument("--check", action="store_true", help=f"exit 1 where {path.name} is stale")
-    if parser.parse_args(argv).write:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        return 0
-    if path.exists() and path.read_text(encoding="utf-8") == text:
-        return 0
-    print(f"{path.name} is stale\n  hint: run `{command} --write` (or `make docs`) and commit it", file=sys.stderr)
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(write_or_check(PAGE, page(), "python -m agents.settings", sys.argv[1:]))
+    from agents.pages import main, settings_page
+
+    sys.exit(main(sys.argv[1:], {"settings.md": settings_page}))

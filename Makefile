@@ -1,0 +1,70 @@
+# Restock. Needs GNU make and Python 3.11 or newer; tests against a real Kafka also Java 17 and Maven, or Docker.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# the first Python that is new enough; `make install PYTHON=/path/to/python` overrides
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+
+# one thread a process for BLAS: with two cores, its own threads fight ours (32 s against 0.9 s)
+export OPENBLAS_NUM_THREADS := 1
+export OMP_NUM_THREADS := 1
+
+DEMO_SECONDS ?= 0
+PART ?= seeds
+MINUTES ?= 60
+# extra arguments for pytest, as in `make test ARGS="-k fence"`
+ARGS ?=
+
+.PHONY: help install demo test test-pure test-kafka check soak docs clean
+
+help: ## Show this help
+	@echo "Restock: orders in, reorder points, replenishments and alerts out."
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(READY) ## Make .venv with everything in it; .venv/bin/restock is then the command
+
+# the stamp: nothing is done twice unless pyproject.toml changes
+$(READY): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found"; \
+		echo "  hint: install one, or make install PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[local,dev]'
+	@touch $@
+
+demo: $(READY) ## A small shop on an embedded broker and ledger, live; DEMO_SECONDS=30 stops by itself
+	@$(BIN)/restock demo --seconds $(DEMO_SECONDS)
+
+test: test-pure test-kafka ## All tests (about 10 minutes on 2 cores); ARGS="-k word" selects
+
+# two processes: these tests share no server
+test-pure: $(READY) ## Only the tests that need no real Kafka
+	$(BIN)/python -m pytest -n 2 -m "not kafka and not soak" $(ARGS)
+
+# one process: they kill workers, brokers and Redis, and share one Kafka
+test-kafka: $(READY) ## Only the tests against a real Apache Kafka
+	$(BIN)/python -m pytest -m "kafka and not soak" $(ARGS)
+
+check: $(READY) ## Format, lint, strict types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+soak: $(READY) ## Long tests: PART=chaos|seeds|memory MINUTES=60
+	@case "$(PART)" in chaos|seeds|memory) ;; *) echo "no such part: $(PART)"; \
+		echo "  hint: make soak PART=chaos, seeds or memory"; exit 2;; esac
+	RESTOCK_SOAK_MINUTES=$(MINUTES) $(BIN)/python -m pytest -m soak -k "$(PART)" --timeout=0 -s $(ARGS)
+
+docs: $(READY) ## Write the generated pages of docs/ again
+	$(BIN)/python -m agents.pages --write
+
+clean: ## Remove .venv and everything generated outside git
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

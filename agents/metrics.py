@@ -1,0 +1,105 @@
+"""Every number a worker shows, declared once: this list is /metrics, and docs/metrics.md is written from it.
+
+Names carry their unit last and follow Prometheus: `restock_keep_seconds`. Count per poll or per batch, never per
+event: a labelled increment costs about a microsecond. A label that names partitions is a number, so the number of
+series is bounded by the partitions a worker can own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+REGISTRY = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)  # memory, CPU and open files of this worker
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One metric as the reference shows it."""
+
+    name: str
+    kind: str
+    meaning: str
+    labels: tuple[str, ...]
+
+    @property
+    def exposed(self) -> str:
+        """The name as it is served; counters end in _total."""
+        return f"restock_{self.name}" + ("_total" if self.kind == "counter" else "")
+
+
+DECLARED: list[Declared] = []
+
+# 1 ms to 30 s: a keep takes milliseconds, a neighbour that is away takes its whole time-out
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+# an alert may wait for the end of a local day, so its latency reaches to hours
+LATENCY = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 600.0, 3_600.0, 86_400.0)
+RECORDS = (1, 10, 50, 100, 500, 1_000, 2_000, 4_000, 8_000, 16_000)
+
+
+def _declare(name: str, kind: str, meaning: str, labels: tuple[str, ...]) -> str:
+    DECLARED.append(Declared(name, kind, meaning, labels))
+    return f"restock_{name}"
+
+
+def _counter(name: str, meaning: str, *labels: str) -> Counter:
+    return Counter(_declare(name, "counter", meaning, labels), meaning, labels, registry=REGISTRY)
+
+
+def _gauge(name: str, meaning: str, *labels: str) -> Gauge:
+    return Gauge(_declare(name, "gauge", meaning, labels), meaning, labels, registry=REGISTRY)
+
+
+def _histogram(name: str, meaning: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+    kind = _declare(name, "histogram", meaning, labels)
+    return Histogram(kind, meaning, labels, buckets=buckets, registry=REGISTRY)
+
+
+EVENTS = _counter(
+    "events",
+    "Source records by outcome: `accepted`, `refused` (in `dead-letters`) or `repeated`. The three add up to what was "
+    "read.",
+    "topic",
+    "outcome",
+)
+LATE_EVENTS = _counter(
+    "late_events", "Rows older than their partition's mark: they move stock and teach nothing.", "topic"
+)
+DEAD_LETTERS = _counter("dead_letters", "Records sent to `dead-letters`, by topic they came from.", "topic", "reason")
+ROWS = _counter("rows", "Rows of `sku-events` folded into state.")
+DAYS_CLOSED = _counter("days_closed", "Local days closed, counted per SKU-location.")
+
+LAG_RECORDS = _gauge("lag_records", "Records in the log behind what this worker has handled.", "topic", "partition")
+LAG_SECONDS = _gauge(
+    "lag_seconds", "Age of the last handled record while more are waiting; 0 at the end.", "topic", "partition"
+)
+PARTITIONS_OWNED = _gauge("partitions_owned", "Partitions this worker holds, by agent.", "agent")
+WATERMARK_AGE_SECONDS = _gauge(
+    "watermark_age_seconds", "How far a shelf's watermark lies behind the wall clock.", "shelf"
+)
+SKU_LOCATIONS = _gauge("sku_locations", "SKU-locations on a shelf.", "shelf")
+
+BATCH_RECORDS = _histogram("batch_records", "Records in one poll, by agent.", RECORDS, "agent")
+TRANSLATE_SECONDS = _histogram("translate_seconds", "Source records of one poll to rows.", SECONDS)
+FOLD_SECONDS = _histogram("fold_seconds", "Rows of one poll folded into state, all shelves.", SECONDS)
+KEEP_SECONDS = _histogram("keep_seconds", "The fenced writes of one poll, one round trip to Redis.", SECONDS)
+PUBLISH_SECONDS = _histogram("publish_seconds", "One relay transaction: outbox to acknowledged.", SECONDS)
+
+PUBLISHED = _counter("published", "Outgoing messages acknowledged by Kafka.", "topic")
+OUTBOX_MESSAGES = _gauge("outbox_messages", "Messages kept and not yet known to be published.", "shelf")
+OUTBOX_AGE_SECONDS = _gauge("outbox_age_seconds", "Age of the oldest of them; 0 when there is none.", "shelf")
+FENCE_REFUSALS = _counter(
+    "fence_refusals", "Writes the ledger refused: `fenced` (a newer owner) or `stale` (Redis rolled back).", "cause"
+)
+
+ALERTS_OPEN = _gauge("alerts_open", "Alerts open now.", "shelf", "kind")
+ALERT_LATENCY_SECONDS = _histogram(
+    "alert_latency_seconds", "From the occurrence that caused an alert to its acknowledgement by Kafka.", LATENCY
+)
+
+
+def exposition() -> bytes:
+    """All metrics in the Prometheus text format."""
+    return generate_latest(REGISTRY)
