@@ -1,0 +1,100 @@
+"""What goes out: CloudEvents 1.0 in Kafka's binary mode, the same bytes for the same decision.
+
+The envelope's attributes are headers (`ce_id`, `ce_type`, ...), the record's value is the data alone, as JSON
+with sorted keys. Source: CloudEvents Kafka protocol binding 1.0.2, section 3.2.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from stream.events.instants import text_from_ms
+from stream.events.outgoing import Outgoing
+from stream.events.topics import DEAD_LETTERS
+
+KEPT_BYTES = 1_000_000  # of a refused record's key and value together: 1.4 MB in base64, under the topic's 2 MiB
+_KEPT_KEY_BYTES = 10_000
+
+_VERSION = ("ce_specversion", b"1.0")
+_JSON = ("content-type", b"application/json")
+
+
+def outgoing_event(
+    topic: str, key: str, type: str, id: str, source: str, time_ms: int, subject: str, data: Mapping[str, Any]
+) -> Outgoing:
+    """One outgoing record.
+
+    `type`, `source` and `id` must be plain ASCII; `subject` may be any text (a control character in it is written %XX).
+
+    >>> out = outgoing_event("positions", "a@b", "restock.position", "i1", "/restock", 0, "a@b", {"b": 1, "a": 2})
+    >>> out.value, dict(out.headers)["ce_time"]
+    (b'{"a":2,"b":1}', b'1970-01-01T00:00:00.000Z')
+    """
+    headers = (
+        _VERSION,
+        ("ce_id", id.encode()),
+        ("ce_source", source.encode()),
+        ("ce_type", type.encode()),
+        ("ce_time", text_from_ms(time_ms).encode()),
+        ("ce_subject", _printable(subject).encode()),
+        _JSON,
+    )
+    return Outgoing(topic, key.encode(), orjson.dumps(data, option=orjson.OPT_SORT_KEYS), headers)
+
+
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(f"%{ord(c):02X}" if ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 else c for c in text)
+
+
+def dead_letter(
+    topic: str,
+    partition: int,
+    offset: int,
+    timestamp_ms: int,
+    key: bytes | None,
+    value: bytes | None,
+    reason: str,
+    detail: str,
+) -> Outgoing:
+    """A refused record with its reason. Its id names the record, so refusing it twice gives the same id.
+
+    What does not fit is cut off and `truncated` says so; the record itself is still at its offset.
+
+    >>> dead_letter("orders", 3, 17, 0, None, b"{", "not_json", "...").id
+    'dead-letter/orders/3/17'
+    """
+    place = f"{topic}/{partition}/{offset}"
+    kept_key = None if key is None else key[:_KEPT_KEY_BYTES]
+    kept_value = None if value is None else value[: KEPT_BYTES - _KEPT_KEY_BYTES]
+    data = {
+        "reason": reason,
+        "detail": detail,
+        "topic": topic,
+        "partition": partition,
+        "offset": offset,
+        "timestamp": text_from_ms(timestamp_ms) if timestamp_ms >= 0 else None,
+        "key": _base64(kept_key),
+        "value": _base64(kept_value),
+        "value_bytes": 0 if value is None else len(value),
+        "truncated": kept_key != key or kept_value != value,
+    }
+    return outgoing_event(
+        DEAD_LETTERS.name,
+        place,
+        "restock.record.refused",
+        f"dead-letter/{place}",
+        "/restock/intake",
+        max(timestamp_ms, 0),
+        place,
+        data,
+    )
+
+
+def _base64(raw: bytes | None) -> str | None:
+    return None if raw is None else base64.b64encode(raw).decode()
