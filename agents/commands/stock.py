@@ -1,0 +1,77 @@
+"""`restock stock`: the exact stock, read from the ledger's packed state as of one moment a shelf."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agents.commands.output import show
+from agents.commands.parsing import add_command, add_json
+from agents.settings import Settings
+from stream.errors import SetupError
+from stream.events.naming import row_key
+from stream.events.partition import shelf_of
+from stream.ledger.redis_ledger import RedisLedger
+
+COLUMNS = ("sku", "location", "on_hand", "available", "on_order", "reorder_point", "order_up_to", "days_of_cover")
+SECTIONS = ("meta", "facts", "hot", "model")  # what a view is made of; journal and carts are large and not shown
+
+
+def add_parser(subparsers: Any) -> None:
+    """The parser of `restock stock`."""
+    parser = add_command(
+        subparsers,
+        "stock",
+        "Show the exact stock of a SKU, of a SKU at one location, or of all.",
+        "restock stock A-1 berlin\nrestock stock --all --json",
+    )
+    parser.add_argument("sku", nargs="?", help="the SKU")
+    parser.add_argument("location", nargs="?", help="only at this location")
+    parser.add_argument("--all", action="store_true", help="every SKU at every location")
+    add_json(parser)
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Print the rows asked for; exit code 1 where there is none."""
+    if (args.sku is None) != args.all:
+        raise SetupError("nothing to show", "give either a SKU or --all", "restock stock --help")
+    return asyncio.run(_run(args, settings))
+
+
+async def _run(args: argparse.Namespace, settings: Settings) -> int:
+    ledger = RedisLedger(settings.redis_url, settings.namespace, timeout_s=settings.redis_timeout_ms / 1000)
+    try:
+        shelves = await ledger.shelves() if args.sku is None else [shelf_of(args.sku, settings.shelves)]
+        peeks = [await ledger.peek(shelf, _wanted(args)) for shelf in shelves]
+    finally:
+        await ledger.close()
+    rows = [row for peek in peeks for row in _read(peek.sections) if args.sku in (None, row["sku"])]
+    rows.sort(key=lambda row: (row["sku"], row["location"]))
+    if show(rows, args.json, COLUMNS) == 0:
+        raise _none(args, settings)
+    return 0
+
+
+def _wanted(args: argparse.Namespace) -> dict[str, Sequence[bytes] | None]:
+    """The fields to read of each section: one row's where the location is known, else all."""
+    if args.location is None:
+        return dict.fromkeys(SECTIONS)
+    one = [row_key(args.sku, args.location).encode()]
+    return {section: one if section in ("hot", "model") else None for section in SECTIONS}
+
+
+def _read(sections: Mapping[str, Mapping[bytes, bytes]]) -> list[dict[str, Any]]:
+    from agents.planner import view  # numpy and the models take a moment to import
+
+    return [dict(row._asdict()) for row in view.read(sections)]
+
+
+def _none(args: argparse.Namespace, settings: Settings) -> SetupError:
+    what = "any SKU" if args.all else " at ".join(filter(None, (args.sku, args.location)))
+    return SetupError(
+        f"the ledger does not know {what}",
+        f"namespace {settings.namespace} at {settings.safe_redis_url}",
+        "check RESTOCK_NAMESPACE and RESTOCK_REDIS_URL; a SKU is known from its first event on",
+    )
