@@ -14,10 +14,11 @@ import orjson
 
 from stream.events.instants import text_from_ms
 from stream.events.outgoing import Outgoing
+from stream.events.public import DEAD_LETTER_EVENT
 from stream.events.topics import DEAD_LETTERS
 
-KEPT_BYTES = 1_000_000  # of a refused record's key and value together: 1.4 MB in base64, under the topic's 2 MiB
-_KEPT_KEY_BYTES = 10_000
+KEPT_VALUE_BYTES = 1 << 20  # of a refused record: 1.4 MB in base64, under the 2 MiB of the topic
+KEPT_KEY_BYTES = 16_384
 
 _VERSION = ("ce_specversion", b"1.0")
 _JSON = ("content-type", b"application/json")
@@ -70,8 +71,8 @@ def dead_letter(
     'dead-letter/orders/3/17'
     """
     place = f"{topic}/{partition}/{offset}"
-    kept_key = None if key is None else key[:_KEPT_KEY_BYTES]
-    kept_value = None if value is None else value[: KEPT_BYTES - _KEPT_KEY_BYTES]
+    kept_key = None if key is None else key[:KEPT_KEY_BYTES]
+    kept_value = None if value is None else value[:KEPT_VALUE_BYTES]
     data = {
         "reason": reason,
         "detail": detail,
@@ -87,7 +88,7 @@ def dead_letter(
     return outgoing_event(
         DEAD_LETTERS.name,
         place,
-        "restock.record.refused",
+        DEAD_LETTER_EVENT,
         f"dead-letter/{place}",
         "/restock/intake",
         max(timestamp_ms, 0),
