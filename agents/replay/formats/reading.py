@@ -7,6 +7,7 @@ The whole file is held as Arrow columns, because it must be sorted by event time
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,8 @@ import pyarrow.parquet as pq
 import xxhash
 
 from stream.errors import SetupError
+
+HEADER_BYTES = 1_048_576  # a header line longer than this is no header
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,8 @@ def read_sheet(path: Path, delimiter: str = ",") -> Sheet:
 
 def _read_csv(path: Path, delimiter: str) -> Sheet:
     with pa.input_stream(str(path)) as stream:  # follows .gz by its name
-        header = stream.read(1_048_576).splitlines()[:1]
-    names = pc_csv.read_csv(
-        pa.BufferReader(header[0] if header else b""), parse_options=pc_csv.ParseOptions(delimiter=delimiter)
-    ).column_names
+        header = stream.read(HEADER_BYTES).decode("utf-8-sig", "replace").splitlines()[:1]
+    names = next(csv.reader(header, delimiter=delimiter), [])
     unreadable = 0
 
     def skip(_: object) -> str:

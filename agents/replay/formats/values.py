@@ -16,8 +16,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from stream.errors import SetupError
+from stream.events.instants import BELOW_MS, FROM_MS
+from stream.events.units import MILLI, MOST_UNITS, milli_from_column
 
-MILLI_MAX = 10**15  # 10^12 units: above it a float no longer tells thousandths apart
+MILLI_MAX = int(MOST_UNITS * MILLI)  # what the contract takes
 _DAY_MS = 86_400_000
 _YEAR_1 = -62_135_596_800_000
 _YEAR_9999 = 253_402_300_800_000
@@ -35,9 +37,15 @@ class Numbers(NamedTuple):
 def instants(column: pa.Array, timezone: str, time_format: str | None = None) -> Numbers:
     """Milliseconds since 1970 UTC. Naive times are local times of `timezone`; an hour that happens twice is the first.
 
-    Text is ISO 8601, a trailing ` UTC` allowed, or `time_format` (strptime), or one of a few common forms with the
-    month before the day. Numbers are seconds, or milliseconds from 10^11 on.
+    Sound is what the contract takes: 1970 to 2199. Text is ISO 8601, a trailing ` UTC` allowed, or `time_format`
+    (strptime), or one of a few common forms with the month before the day. Numbers are seconds, or milliseconds from
+    10^11 on.
     """
+    moments = _instants(column, timezone, time_format)
+    return Numbers(moments.values, moments.sound & (moments.values >= FROM_MS) & (moments.values < BELOW_MS))
+
+
+def _instants(column: pa.Array, timezone: str, time_format: str | None) -> Numbers:
     kind = column.type
     if pa.types.is_timestamp(kind):
         stamps = column.cast(pa.timestamp("ms", kind.tz), safe=False)
@@ -75,7 +83,7 @@ def millis(column: pa.Array) -> Numbers:
         fits = np.abs(units) <= MILLI_MAX // 1000
         return Numbers(np.where(fits, units, 0) * 1000, sound & fits)
     if pa.types.is_floating(column.type):
-        return _millis_of_floats(column)
+        return Numbers(*milli_from_column(column.cast(pa.float64()).to_numpy(zero_copy_only=False)))
     return _by_distinct(column, _milli_of_text)
 
 
@@ -97,13 +105,6 @@ def prices(column: pa.Array) -> Numbers:
 def _integers(column: pa.Array) -> Numbers:
     sound = column.is_valid().to_numpy(zero_copy_only=False)
     return Numbers(column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64), sound)
-
-
-def _millis_of_floats(column: pa.Array) -> Numbers:
-    units = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    finite = np.isfinite(units) & (np.abs(units) <= MILLI_MAX / 1000)
-    milli = np.rint(np.where(finite, units, 0.0) * 1000).astype(np.int64)
-    return Numbers(milli, finite & (milli / 1000 == np.where(finite, units, np.nan)))
 
 
 def _by_distinct(column: pa.Array, parse: Callable[[str], Any], dtype: type = np.int64) -> Numbers:
