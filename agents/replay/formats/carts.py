@@ -16,7 +16,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from agents.replay.formats import reading, values
-from agents.replay.formats.lines import Bools, Ints, Lines, What, carried_ms, filled, minute_stamps
+from agents.replay.formats.lines import (
+    Bools,
+    Ints,
+    Lines,
+    What,
+    absent_or_filled,
+    carried_ms,
+    filled,
+    minute_stamps,
+    payable,
+)
 from agents.replay.formats.options import Options
 from agents.replay.formats.orders import cut
 from agents.replay.formats.reading import Sheet
@@ -88,6 +98,9 @@ def lines_of_carts(sheet: Sheet, options: Options, file: CartFile = CARTS) -> Li
     price, priced = values.prices(raw["unit_price"]) if "unit_price" in raw else (np.full(n, np.nan), np.ones(n, bool))
     cart_id, sku = reading.text(raw["cart_id"]), reading.text(raw["sku"])
     location = reading.text(raw["location"]) if "location" in raw else pa.array([options.location or "main"] * n)
+    people: dict[str, pa.Array] = {
+        name: reading.text(raw[name]) for name in ("customer_id", "session_id") if name in raw
+    }
     ordered, leaving = what == What.PLACED, what == What.CHECKED_OUT
     event_id, order_id = _identities(ordered, cart_id, at_ms, digest, first)
     return Lines(
@@ -102,17 +115,15 @@ def lines_of_carts(sheet: Sheet, options: Options, file: CartFile = CARTS) -> Li
         price=price,
         refusal=np.where(what == What.NOTHING, "not_a_cart_event", ""),
         copy=copy,
-        optional={
-            "cart_id": cart_id,
-            **{name: reading.text(raw[name]) for name in ("customer_id", "session_id") if name in raw},
-        },
+        optional={"cart_id": cart_id, **people},
         sound={
             "occurred_at": instant.sound,
             "quantity": leaving | (whole & (milli > 0)),
-            "unit_price": ~ordered | (priced & ~(price < 0)),
+            "unit_price": ~ordered | (priced & payable(price)),
             "sku": leaving | filled(sku),
             "location": filled(location),
-            "key": filled(cart_id),
+            "key": filled(cart_id) & filled(pc.if_else(pa.array(ordered), order_id, cart_id)),
+            **{name: absent_or_filled(column) for name, column in people.items()},
         },
         raw={"quantity": pa.nulls(n), "unit_price": pa.nulls(n), "location": location} | raw | {"key": raw["cart_id"]},
         unreadable_rows=sheet.unreadable_rows,

@@ -22,6 +22,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stream.events.public import MOST_MONEY, MOST_TEXT_CHARS
+
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -137,5 +139,17 @@ def minute_stamps(at_ms: Ints, unit: str = "m") -> pa.Array:
 
 
 def filled(column: pa.Array) -> Bools:
-    """Entries that hold at least one character."""
-    return np.asarray(pc.not_equal(column.fill_null(""), "").to_numpy(zero_copy_only=False), bool)
+    """Entries the contract takes as a name: 1 to 256 characters, none of them U+0000."""
+    chars = pc.utf8_length(column.fill_null("")).to_numpy(zero_copy_only=False)
+    zero = pc.match_substring(column.fill_null(""), "\x00").to_numpy(zero_copy_only=False)
+    return np.asarray((chars > 0) & (chars <= MOST_TEXT_CHARS) & ~zero, bool)
+
+
+def absent_or_filled(column: pa.Array) -> Bools:
+    """The same for a field that may be left out."""
+    return filled(column) | ~np.asarray(column.is_valid().to_numpy(zero_copy_only=False), bool)
+
+
+def payable(price: Floats) -> Bools:
+    """Prices the contract takes, and absent ones."""
+    return np.asarray(np.isnan(price) | ((price >= 0) & (price <= MOST_MONEY)))

@@ -18,6 +18,7 @@ class Options:
     location: str | None = None  # where the file names none
     time_format: str | None = None  # strptime
     delimiter: str = ","
+    encoding: str = "utf-8"  # of CSV text
     cancel_window_hours: int = 24  # uci-online-retail: an older sale is returned, not cancelled
     sold_at_once: bool = True  # orders leave stock at once; otherwise they wait for a fulfilment
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from agents.replay.formats import reading, values
-from agents.replay.formats.lines import Ints, Lines, What, carried_ms, filled, minute_stamps
+from agents.replay.formats.lines import Ints, Lines, What, absent_or_filled, carried_ms, filled, minute_stamps, payable
 from agents.replay.formats.options import Options
 from agents.replay.formats.reading import Sheet
 from agents.replay.formats.records import EVENT_LINES
@@ -43,14 +43,18 @@ def lines_of_orders(sheet: Sheet, options: Options) -> Lines:
     sku = reading.text(raw["sku"])
     location = reading.text(raw["location"]) if "location" in raw else pa.array([options.location or "main"] * n)
     line_id = reading.text(raw["line_id"]) if "line_id" in raw else digest
+    optional: dict[str, pa.Array] = {
+        name: reading.text(raw[name]) for name in ("customer_id", "cart_id") if name in raw
+    }
     sound = {
         "occurred_at": instant.sound,
         "quantity": whole & (milli > 0),
-        "unit_price": priced & ~(price < 0),
+        "unit_price": priced & payable(price),
         "sku": filled(sku),
         "location": filled(location),
         "key": filled(order_id),
         "line_id": filled(line_id),
+        **{name: absent_or_filled(column) for name, column in optional.items()},
     }
     raw_values = {"unit_price": pa.nulls(n), "location": location, "key": order_id, "line_id": line_id} | raw
     return Lines(
@@ -65,7 +69,7 @@ def lines_of_orders(sheet: Sheet, options: Options) -> Lines:
         price=price,
         refusal=np.full(n, "", "U1"),
         copy=copy,
-        optional={name: reading.text(raw[name]) for name in ("customer_id", "cart_id") if name in raw},
+        optional=optional,
         sound=sound,
         raw=raw_values | ({"key": raw["order_id"]} if "order_id" in raw else {}),
         unreadable_rows=sheet.unreadable_rows,
@@ -81,9 +85,18 @@ def _event_ids(order_id: pa.Array, at_ms: Ints, first: Ints, digest: pa.Array) -
 
 def cut(event_id: pa.Array, first: Ints) -> pa.Array:
     """Identities with `/1`, `/2`, ... after each EVENT_LINES first-seen lines; copies follow their first."""
+    event_id = _short(event_id)
     part = reading.rank_within(np.where(first == np.arange(len(first)), reading.codes_of(event_id), -1)) // EVENT_LINES
     part = part[first]
     if not np.any(part > 0):
         return event_id
     suffixed = pc.binary_join_element_wise(event_id, pa.array(part).cast(pa.utf8()), "/")
     return pc.if_else(pa.array(part > 0), suffixed, event_id)
+
+
+def _short(event_id: pa.Array) -> pa.Array:
+    """Identities of at most 200 characters: what is longer goes by its digest."""
+    long = pc.greater(pc.utf8_length(event_id), 200)
+    if not pc.any(long).as_py():
+        return event_id
+    return pc.if_else(long, reading.digests(pa.table({"event_id": event_id})), event_id)

@@ -47,25 +47,25 @@ class Sheet:
         return _plain(self.table.column(name))
 
 
-def read_sheet(path: Path, delimiter: str = ",") -> Sheet:
+def read_sheet(path: Path, delimiter: str = ",", encoding: str = "utf-8") -> Sheet:
     """Read a `.parquet` or CSV (`.csv`, `.tsv`, also gzipped) file. Raises SetupError where that cannot be done."""
     if not path.is_file():
         raise SetupError(f"no such file: {path}", hint="give the path of a CSV or parquet file")
     try:
         if path.suffix == ".parquet":
             return Sheet(pq.read_table(path))
-        return _read_csv(path, "\t" if ".tsv" in path.suffixes else delimiter)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        return _read_csv(path, "\t" if ".tsv" in path.suffixes else delimiter, encoding)
+    except (pa.ArrowException, OSError, UnicodeDecodeError, LookupError) as error:
         raise SetupError(
             f"could not read {path}",
             str(error),
-            "parquet files end in .parquet; anything else is read as UTF-8 CSV with a header line (see --delimiter)",
+            "parquet files end in .parquet; anything else is CSV with a header line (see --delimiter, --encoding)",
         ) from error
 
 
-def _read_csv(path: Path, delimiter: str) -> Sheet:
+def _read_csv(path: Path, delimiter: str, encoding: str) -> Sheet:
     with pa.input_stream(str(path)) as stream:  # follows .gz by its name
-        header = stream.read(HEADER_BYTES).decode("utf-8-sig", "replace").splitlines()[:1]
+        header = stream.read(HEADER_BYTES).decode(encoding, "replace").removeprefix("\ufeff").splitlines()[:1]
     names = next(csv.reader(header, delimiter=delimiter), [])
     unreadable = 0
 
@@ -76,7 +76,7 @@ def _read_csv(path: Path, delimiter: str) -> Sheet:
 
     table = pc_csv.read_csv(
         str(path),
-        read_options=pc_csv.ReadOptions(use_threads=False),
+        read_options=pc_csv.ReadOptions(use_threads=False, encoding=encoding),
         parse_options=pc_csv.ParseOptions(delimiter=delimiter, invalid_row_handler=skip, newlines_in_values=True),
         convert_options=pc_csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.utf8()), strings_can_be_null=True, null_values=["", "NULL", "null"]

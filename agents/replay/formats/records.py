@@ -1,7 +1,7 @@
 """Lines as records of the public topics, in order of event time, made slice by slice.
 
-Lines of one event (same identity, type and instant) share a record. The k-th exact copy of a line goes into a k-th
-record of the same event_id, so that no record holds the same line twice and each copy is a repeat by itself.
+Lines of one event (same identity, type and instant) share a record. The k-th line of the same line_id goes into a k-th
+record of the same event_id: a record may not hold a line twice, and so each copy is a repeat by itself.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import orjson
 import pyarrow as pa
 
 from agents.replay.formats.lines import Ints, Lines, What
-from agents.replay.formats.reading import codes_of
+from agents.replay.formats.reading import codes_of, rank_within
 
 SLICE_ROWS = 32_768  # rows turned into Python objects at once: about 30 MB
 EVENT_LINES = 2_000  # an order of more lines is split: at 130 B a line a record stays under 300 KB of Kafka's 1 MB
@@ -52,11 +52,13 @@ def _arrangement(lines: Lines) -> tuple[Ints, Ints]:
     rows = np.flatnonzero(lines.published)
     if len(rows) == 0:
         return rows, rows
-    event = codes_of(lines.event_id.take(pa.array(rows)))
+    index = pa.array(rows)
+    event = codes_of(lines.event_id.take(index))
+    line = codes_of(lines.line_id.take(index))
     alone = ~lines.good[rows]
     keys = (
         np.where(alone, rows, -1),
-        lines.copy[rows],
+        rank_within(event * (int(line.max()) + 1) + line),
         event,
         lines.what[rows].astype(np.int64),
         lines.at_ms[rows],

@@ -10,10 +10,11 @@ The rule for a row, the first that holds (docs/replay.md has it as a table, with
     any other invoice, units < 0                 stock.written_off, the description as reason
     units > 0, price 0, no customer              stock.adjusted up: stock found or booked in
     units > 0, price 0, a customer               stock.adjusted down: a gift leaves the shelf, nobody's demand is learnt
-    units > 0, price > 0                         order.placed, fulfilled: sold from stock at once
-    anything else (no units, `C` with units > 0) published as it stands: intake refuses it and names the field
+    invoice `C...`, units > 0                    refused: cancels_nothing
+    any other (units > 0)                        order.placed, fulfilled: sold from stock at once
 
-Rows of one invoice and minute are one event. Codes are upper-cased. Times are UK local.
+A row that is none of these in good order (no units, no time, a negative price) is published as it stands: intake
+refuses it and names the field. Rows of one invoice and minute are one event. Codes are upper-cased. Times are UK local.
 """
 
 from __future__ import annotations
@@ -27,10 +28,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from agents.replay.formats import reading, values
-from agents.replay.formats.lines import Bools, Ints, Lines, What, carried_ms, filled, minute_stamps
+from agents.replay.formats.lines import (
+    Bools,
+    Ints,
+    Lines,
+    What,
+    absent_or_filled,
+    carried_ms,
+    filled,
+    minute_stamps,
+    payable,
+)
 from agents.replay.formats.options import Options
 from agents.replay.formats.orders import cut
 from agents.replay.formats.reading import Sheet
+from stream.events.public import MOST_TEXT_CHARS
 
 TIMEZONE = "Europe/London"
 LOCATION = "UK"
@@ -52,45 +64,48 @@ def lines_of_uci(sheet: Sheet, options: Options) -> Lines:
     milli, whole = values.millis(raw["quantity"])
     price, priced = values.prices(raw["unit_price"])
 
+    cancels = _true(pc.starts_with(invoice, "C"))
+    what, quantity = _kinds(milli, price, cancels, filled(customer))
     refusal = np.select(
-        [_true(pc.starts_with(invoice, "A")), ~_true(pc.match_substring_regex(code, PRODUCT_CODE))],
-        ["bad_debt", "non_product"],
+        [
+            _true(pc.starts_with(invoice, "A")),
+            ~_true(pc.match_substring_regex(code, PRODUCT_CODE)),
+            cancels & whole & (milli > 0),
+        ],
+        ["bad_debt", "non_product", "cancels_nothing"],
         "",
     )
-    known = filled(invoice) & instant.sound & whole & priced & ~(price < 0) & (milli != 0)
-    cancels = _true(pc.starts_with(invoice, "C"))
-    what, signed, good = _kinds(milli, price, cancels, filled(customer), known)
     what = np.where(refusal == "", what, What.NOTHING).astype(np.uint8)
-
-    minute = minute_stamps(at_ms)
-    event_id = pc.binary_join_element_wise("uci", invoice, minute, ":")
-    moved = np.isin(what, (What.ADJUSTED, What.WRITTEN_OFF)) | ~good
-    event_id = cut(pc.if_else(pa.array(moved), pc.binary_join_element_wise("uci", digest, ":"), event_id), first)
+    moved = np.isin(what, (What.ADJUSTED, What.WRITTEN_OFF))
+    sound = {
+        "key": moved | filled(invoice),
+        "occurred_at": instant.sound,
+        "quantity": whole & ((quantity > 0) | (what == What.ADJUSTED)),
+        "unit_price": moved | (priced & payable(price)),
+        "sku": filled(code),
+        "customer_id": moved | absent_or_filled(customer),
+    }
+    by_invoice = pa.array(~moved & np.logical_and.reduce(list(sound.values())))
+    event_id = pc.if_else(
+        by_invoice,
+        pc.binary_join_element_wise("uci", invoice, minute_stamps(at_ms), ":"),
+        pc.binary_join_element_wise("uci", digest, ":"),
+    )
     lines = Lines(
         what=what,
         at_ms=at_ms,
-        event_id=event_id,
-        key=pc.if_else(pa.array(np.isin(what, (What.ADJUSTED, What.WRITTEN_OFF))), code, invoice),
+        event_id=cut(event_id, first),
+        key=pc.if_else(pa.array(moved), code, invoice),
         line_id=digest,
         sku=code,
         location=pa.array([options.location or LOCATION] * n, pa.utf8()),
-        milli=signed,
+        milli=quantity,
         price=price,
         refusal=refusal,
         copy=copy,
-        optional={"customer_id": customer, "reason": raw["reason"].cast(pa.utf8())},
-        sound={
-            "key": filled(invoice),
-            "occurred_at": instant.sound,
-            "quantity": whole & (good | ~known),
-            "unit_price": priced & ~(price < 0),
-        },
-        raw={
-            "key": raw["invoice"],
-            "occurred_at": raw["occurred_at"],
-            "quantity": raw["quantity"],
-            "unit_price": raw["unit_price"],
-        },
+        optional={"customer_id": customer, "reason": _reasons(raw["reason"])},
+        sound=sound,
+        raw={"key": raw["invoice"], **{name: raw[name] for name in sound if name != "key"}},
         unreadable_rows=sheet.unreadable_rows,
     )
     return _with_cancellations(lines, customer, first, options.cancel_window_hours * _HOUR_MS)
@@ -108,22 +123,19 @@ _COLUMNS = {
 
 
 def _kinds(
-    milli: Ints, price: npt.NDArray[np.float64], cancels: Bools, named: Bools, known: Bools
-) -> tuple[npt.NDArray[np.uint8], Ints, Bools]:
-    """What each row is, the quantity its event carries, and whether it is a good line."""
-    free = ~(price > 0)
+    milli: Ints, price: npt.NDArray[np.float64], cancels: Bools, named: Bools
+) -> tuple[npt.NDArray[np.uint8], Ints]:
+    """What each row is, and the quantity its event carries."""
+    free = (price == 0) & (milli != 0)
     cases = (
-        (~known, What.PLACED, milli),
-        (cancels & (milli < 0), What.RETURNED, -milli),
-        (cancels, What.PLACED, milli),
+        (cancels, What.RETURNED, -milli),
         (milli < 0, What.WRITTEN_OFF, -milli),
         (free & named, What.ADJUSTED, -milli),
         (free, What.ADJUSTED, milli),
     )
     conditions = [condition for condition, _, _ in cases]
     what = np.select(conditions, [np.uint8(kind) for _, kind, _ in cases], np.uint8(What.PLACED))
-    signed = np.select(conditions, [units for _, _, units in cases], milli)
-    return what, signed, known & ~(cancels & (milli > 0))
+    return what, np.select(conditions, [units for _, _, units in cases], milli)
 
 
 @dataclass
@@ -218,6 +230,12 @@ def _replace(lines: Lines, **changes: object) -> Lines:
     from dataclasses import replace
 
     return replace(lines, **changes)  # type: ignore[arg-type]
+
+
+def _reasons(description: pa.Array) -> pa.Array:
+    """Descriptions as the contract takes a reason: 1 to 256 characters, or none."""
+    short = pc.utf8_slice_codeunits(reading.text(description), 0, MOST_TEXT_CHARS)
+    return pc.if_else(pc.equal(short, ""), pa.nulls(len(short), pa.utf8()), short)
 
 
 def _true(column: pa.Array) -> Bools:

@@ -11,12 +11,14 @@ from typing import Any
 import orjson
 import pyarrow as pa
 import pytest
+from pydantic import ValidationError
 
 from agents.replay.formats.catalogue import FORMATS
 from agents.replay.formats.lines import Lines
 from agents.replay.formats.options import Options
 from agents.replay.formats.reading import Sheet
 from agents.replay.formats.records import Record, records
+from stream.events.public import INCOMING
 
 DATA = Path(os.environ.get("RESTOCK_DATA") or Path(__file__).parents[4] / "shared" / "data")
 
@@ -36,6 +38,16 @@ def lines_of(format: str, rows: Iterable[dict[str, Any]] | pa.Table, options: Op
 
 def events_of(lines: Lines) -> list[dict[str, Any]]:
     return [orjson.loads(record.value) for record in records(lines)]
+
+
+def accepted_by_contract(record: Record) -> bool:
+    """Whether the contract's own model takes the record."""
+    model = INCOMING[record.topic][record.what.type]
+    try:
+        model.model_validate_json(record.value)
+    except ValidationError:
+        return False
+    return True
 
 
 def flat(sent: Iterable[Record]) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from agents.replay.formats.options import Options, pairs
 from agents.replay.formats.reading import digests, read_sheet, repeats
 from agents.replay.formats.records import records
 from stream.errors import SetupError
-from tests.agents.replay.files import events_of, flat, lines_of, retail_file
+from tests.agents.replay.files import accepted_by_contract, events_of, flat, lines_of, retail_file
 
 MAPPED = Options(
     columns={"order_id": "o", "sku": "s", "location": "l", "quantity": "q", "occurred_at": "t", "unit_price": "p"}
@@ -118,24 +118,31 @@ def test_long_orders_are_cut_and_copies_follow(monkeypatch: pytest.MonkeyPatch) 
     st.lists(
         st.builds(
             line,
-            o=st.sampled_from(["1", "2", None]),
-            s=st.sampled_from(["a", "b", "", None]),
+            o=st.sampled_from(["1", "2", "long" * 64, None]),
+            s=st.sampled_from(["a", "b", "", "long" * 65, None]),
+            l=st.sampled_from(["shop", None]),
             q=st.sampled_from(["1", "2", "-1", "x", None, "1e3"]),
+            p=st.sampled_from(["1", "-1", "1e13", None]),
+            c=st.sampled_from(["x\x00", "7", None]),
+            i=st.sampled_from(["1", "2", "3"]),
             t=st.sampled_from(["2026-01-05 10:00", "2026-01-05 09:00", "1850-01-01", "soon", None]),
         ),
         min_size=1,
         max_size=20,
     ),
     st.integers(1, 7),
+    st.sampled_from([{}, {"line_id": "i"}, {"customer_id": "c", "cart_id": "c"}]),
 )
-def test_every_row_is_sent_or_counted_wherever_slices_are_cut(rows: list[dict[str, Any]], slice_rows: int) -> None:
-    """Rows read = rows sent + counted, in order of time; the same bytes whatever the slice."""
-    lines = lines_of("orders", rows, MAPPED)
+def test_every_row_is_sent_or_counted_wherever_slices_are_cut(
+    rows: list[dict[str, Any]], slice_rows: int, more: dict[str, str]
+) -> None:
+    """Rows read = rows sent + counted, in order of time; the contract takes exactly the good rows."""
+    lines = lines_of("orders", rows, Options(columns={**MAPPED.columns, **more}))
     whole = list(records(lines))
     refused, repeated = lines.counted_here()
     assert sum(record.rows for record in whole) + refused.total() + repeated == len(rows)
     assert [r.at_ms for r in whole] == sorted(r.at_ms for r in whole)
-    flat(whole)
+    assert sum(r.rows for r in whole if accepted_by_contract(r)) == (lines.good & lines.published).sum()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(records_module, "SLICE_ROWS", slice_rows)
         assert list(records(lines)) == whole

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
@@ -16,7 +16,7 @@ from agents.replay.formats.options import Options
 from agents.replay.formats.reading import read_sheet
 from agents.replay.formats.records import Record, records
 from agents.replay.formats.uci import lines_of_uci
-from tests.agents.replay.files import events_of, flat, lines_of, retail_file, units_by_type
+from tests.agents.replay.files import accepted_by_contract, events_of, flat, lines_of, retail_file, units_by_type
 
 NOON = datetime(2011, 7, 1, 12, 0)
 
@@ -39,42 +39,50 @@ def uci(*rows: dict[str, Any], **options: Any) -> Lines:
     return lines_of("uci-online-retail", rows, Options(**options))
 
 
+class Whole(NamedTuple):
+    lines: Lines
+    sent: list[Record]
+    flat: list[dict[str, Any]]  # one entry a published line
+    frame: pd.DataFrame
+
+
 @pytest.fixture(scope="module")
-def whole() -> tuple[Lines, list[Record], pd.DataFrame]:
+def whole() -> Whole:
     path = retail_file("online_retail_2010_2011.parquet")
     lines = lines_of_uci(read_sheet(path), Options())
     frame = pd.read_parquet(path)
     frame["code"] = frame.StockCode.str.upper()
     frame["again"] = frame.drop(columns="code").duplicated()
-    return lines, list(records(lines)), frame
+    sent = list(records(lines))
+    return Whole(lines, sent, flat(sent), frame)
 
 
 @pytest.mark.data
-def test_every_row_of_the_file_has_one_fate(whole: tuple[Lines, list[Record], pd.DataFrame]) -> None:
+def test_every_row_of_the_file_has_one_fate(whole: Whole) -> None:
     """Rows read = rows in records + rows refused or repeated by the replay itself."""
-    lines, sent, frame = whole
+    lines, sent, _, frame = whole
     refused, repeated = lines.counted_here()
     assert sum(record.rows for record in sent) + refused.total() + repeated == len(frame) == 541_909
 
 
 @pytest.mark.data
-def test_what_is_refused_and_repeated_is_what_pandas_counts(whole: tuple[Lines, list[Record], pd.DataFrame]) -> None:
+def test_what_is_refused_and_repeated_is_what_pandas_counts(whole: Whole) -> None:
     """Repeats are the later exact duplicates; of the others, bad debt and codes that are no products are refused."""
-    lines, sent, frame = whole
+    lines, _, lines_sent, frame = whole
     refused, repeated = lines.counted_here()
     once = frame[~frame.again]
     bad_debt = once.InvoiceNo.str.startswith("A")
     non_product = ~once.code.str.match(r"^\d{5}") & ~bad_debt
     assert refused == {"bad_debt": bad_debt.sum(), "non_product": non_product.sum()}
 
-    seen: Counter[tuple[str, str]] = Counter((li["event_id"], li.get("line_id", "")) for li in flat(sent))
+    seen: Counter[tuple[str, str]] = Counter((li["event_id"], li.get("line_id", "")) for li in lines_sent)
     assert repeated + seen.total() - len(seen) == frame.again.sum() == 5_268
 
 
 @pytest.mark.data
-def test_units_by_sku_are_those_of_pandas(whole: tuple[Lines, list[Record], pd.DataFrame]) -> None:
+def test_units_by_sku_are_those_of_pandas(whole: Whole) -> None:
     """Ordered, cancelled with returned, written off and adjusted units a SKU are group sums of the file."""
-    _, sent, frame = whole
+    _, _, lines_sent, frame = whole
     good = frame[~frame.again & frame.code.str.match(r"^\d{5}") & ~frame.InvoiceNo.str.startswith("A")]
     back = good.InvoiceNo.str.startswith("C")
     sold = (good.Quantity > 0) & (good.UnitPrice > 0)
@@ -92,7 +100,7 @@ def test_units_by_sku_are_those_of_pandas(whole: tuple[Lines, list[Record], pd.D
         "stock.written_off": "written_off",
         "stock.adjusted": "adjusted",
     }
-    frame_sent = pd.DataFrame(flat(sent)).drop_duplicates(["event_id", "line_id"])
+    frame_sent = pd.DataFrame(lines_sent).drop_duplicates(["event_id", "line_id"])
     frame_sent["kind"] = frame_sent.type.map(names)
     for kind, part in expected.items():
         units = part.groupby("code").Quantity.sum().abs() if kind != "adjusted" else part.groupby("code").Quantity.sum()
@@ -101,9 +109,9 @@ def test_units_by_sku_are_those_of_pandas(whole: tuple[Lines, list[Record], pd.D
 
 
 @pytest.mark.data
-def test_records_go_out_in_order_of_event_time(whole: tuple[Lines, list[Record], pd.DataFrame]) -> None:
+def test_records_go_out_in_order_of_event_time(whole: Whole) -> None:
     """Event time never goes back, and the first and last are the file's own, UK local time as UTC."""
-    _, sent, _ = whole
+    _, sent, _, _ = whole
     times = [record.at_ms for record in sent]
     assert times == sorted(times)
     assert pd.Timestamp(times[0], unit="ms") == pd.Timestamp("2010-12-01 08:26")
@@ -111,13 +119,20 @@ def test_records_go_out_in_order_of_event_time(whole: tuple[Lines, list[Record],
 
 
 @pytest.mark.data
-def test_a_cancellation_undoes_a_sale_that_was_sent_before(whole: tuple[Lines, list[Record], pd.DataFrame]) -> None:
+def test_the_contract_takes_every_record(whole: Whole) -> None:
+    """The file has no line that intake would refuse."""
+    _, sent, _, _ = whole
+    assert all(accepted_by_contract(record) for record in sent)
+
+
+@pytest.mark.data
+def test_a_cancellation_undoes_a_sale_that_was_sent_before(whole: Whole) -> None:
     """Each cancelled line names an earlier placed line of the same SKU, and never more units than it had."""
-    _, sent, _ = whole
+    _, _, lines_sent, _ = whole
     left: dict[tuple[str, str], list[Any]] = {}
     cancelled = 0
     seen = set()
-    for line in flat(sent):
+    for line in lines_sent:
         name = (line["event_id"], line.get("line_id", ""))
         if name in seen:
             continue
@@ -181,6 +196,7 @@ def test_lines_that_are_no_sale(changes: dict[str, Any], type: str, quantity: in
     [
         ({"StockCode": "POST"}, "non_product"),
         ({"StockCode": "m", "InvoiceNo": "C1", "Quantity": -1}, "non_product"),
+        ({"InvoiceNo": "C5", "Quantity": 1}, "cancels_nothing"),
         ({"InvoiceNo": "A563185", "StockCode": "B", "UnitPrice": 11062.06}, "bad_debt"),
     ],
 )
@@ -268,11 +284,12 @@ def test_small_files_add_up(rows: list[dict[str, Any]]) -> None:
     sent = list(records(lines))
     refused, repeated = lines.counted_here()
     assert sum(record.rows for record in sent) + refused.total() + repeated == len(rows)
+    assert sum(r.rows for r in sent if accepted_by_contract(r)) == (lines.good & lines.published).sum()
 
     once = pd.DataFrame(rows).drop_duplicates()
     good = once[(once.Quantity < 0) & (once.UnitPrice >= 0) & (once.StockCode != "POST")]
     undone = good[good.InvoiceNo.str.startswith("C")]
-    units = units_by_type(record for record in sent if record.what.topic == "orders" and sound(record))
+    units = units_by_type(record for record in sent if accepted_by_contract(record))
     assert units["order.cancelled"] + units["order.returned"] == -undone.Quantity.sum()
 
 
@@ -288,8 +305,3 @@ def test_rows_of_a_file_may_come_in_any_order(files: tuple[list[dict[str, Any]],
 def canonical(line: dict[str, Any]) -> list[tuple[str, Any]]:
     # customer is said once an event: of an invoice with two customers it is that of the first line
     return sorted((k, v) for k, v in line.items() if k != "customer_id")
-
-
-def sound(record: Record) -> bool:
-    [*lines] = flat([record])
-    return all((line["quantity"] or 0) > 0 and line.get("unit_price", 0) >= 0 for line in lines)
