@@ -1,0 +1,171 @@
+"""What lies on an agent's desk: the polls brought to it, the one in hand, and whose partitions they are.
+
+One desk a kind of work. Everything that touches the work - taking partitions, a poll, an idle moment, letting go -
+happens under the desk's lock, so never two at once, and letting go waits for the work in hand.
+
+A poll is brought with the stamps its partitions had when it was fetched. A seek or a revocation changes the stamp, so
+what was fetched before is recognised on the desk and put away; what was fetched after it is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from faust.types import TP
+
+from stream.transport.port import Batch, IntakeWork, PlannerWork
+
+POLLS_AHEAD = 2  # one in hand and one waiting: the next is fetched while this one is worked on
+
+
+class Stamped(NamedTuple):
+    """A batch and the stamp its partition had when it was fetched."""
+
+    tp: TP
+    stamp: int
+    batch: Batch
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Poll:
+    """What one fetch brought for one desk: the value of the one message its agent gets."""
+
+    round: int  # of the desk when it was brought
+    parts: tuple[Stamped, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of keys and values."""
+        return sum(part.size_bytes for part in self.parts)
+
+
+class Work(Protocol):
+    """Either kind of work, by full topic and partition."""
+
+    name: str
+    topics: tuple[str, ...]
+
+    async def take(self, tps: Sequence[TP]) -> Mapping[TP, int | None]:
+        """Where to read on; None: from the beginning."""
+        ...
+
+    async def poll(self, batches: Sequence[Batch]) -> Sequence[TP]:
+        """Answer one poll; partitions to be taken again."""
+        ...
+
+    async def release(self, tps: Sequence[TP]) -> None:
+        """Let go."""
+        ...
+
+
+class Desk:
+    """The polls of one agent, and how far each of its partitions is kept."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.name = work.name
+        self.topics = frozenset(work.topics)
+        self.lock = asyncio.Lock()
+        self.room = asyncio.Event()  # set when a poll is done
+        self.kept: dict[TP, int] = {}  # taken partitions: the offset through which the work has answered
+        self._round = 0
+        self._waiting: dict[int, int] = {}  # id of a poll brought and not yet done -> its bytes
+
+    def bring(self, parts: Sequence[Stamped]) -> Poll:
+        """Note a poll as brought."""
+        poll = Poll(self._round, tuple(parts))
+        self._waiting[id(poll)] = poll.size_bytes
+        return poll
+
+    def has_room(self) -> bool:
+        """Whether another poll may be fetched for this desk."""
+        return len(self._waiting) < POLLS_AHEAD
+
+    def empty(self) -> bool:
+        """Whether every poll that was brought is done."""
+        return len(self._waiting) == 0
+
+    def waiting_bytes(self) -> int:
+        """Bytes of the polls brought and not yet done."""
+        return sum(self._waiting.values())
+
+    def done(self, poll: Poll) -> None:
+        """Take a poll off the desk."""
+        if poll.round == self._round:
+            del self._waiting[id(poll)]
+        self.room.set()
+
+    def clear(self) -> None:
+        """Forget what was brought: Faust has emptied the agent's queue. The poll in hand goes on."""
+        self._round += 1
+        self._waiting.clear()
+        self.room.set()
+
+    def mine(self, tps: Sequence[TP]) -> list[TP]:
+        """Those of `tps` that belong to this desk, in order."""
+        return sorted(tp for tp in tps if tp.topic in self.topics)
+
+
+class IntakeDesk:
+    """`IntakeWork` by full topic names."""
+
+    name = "intake"
+
+    def __init__(self, work: IntakeWork, full_names: Mapping[str, str]) -> None:
+        self._work = work
+        self._short = {full: short for short, full in full_names.items()}
+        self.topics = tuple(self._short)
+
+    async def take(self, tps: Sequence[TP]) -> Mapping[TP, int | None]:
+        """Where to read on."""
+        found = await self._work.positions([self.short(tp) for tp in tps])
+        return {tp: found[self.short(tp)] for tp in tps}
+
+    async def poll(self, batches: Sequence[Batch]) -> Sequence[TP]:
+        """Answer one poll."""
+        await self._work.poll(batches)
+        return ()
+
+    async def idle(self, at_end: Sequence[TP], now_ms: int) -> None:
+        """Say which partitions are read to their end."""
+        await self._work.idle([self.short(tp) for tp in at_end], now_ms)
+
+    async def release(self, tps: Sequence[TP]) -> None:
+        """Let go."""
+        await self._work.release([self.short(tp) for tp in tps])
+
+    def short(self, tp: TP) -> tuple[str, int]:
+        """A partition by its topic's short name."""
+        return self._short[tp.topic], tp.partition
+
+
+class PlannerDesk:
+    """`PlannerWork` by full topic name: partitions are shelves."""
+
+    name = "planner"
+
+    def __init__(self, work: PlannerWork, full_name: str) -> None:
+        self._work = work
+        self._topic = full_name
+        self.topics = (full_name,)
+
+    async def take(self, tps: Sequence[TP]) -> Mapping[TP, int | None]:
+        """Take shelves and say where to read on."""
+        found = await self._work.positions([tp.partition for tp in tps])
+        return {tp: found[tp.partition] for tp in tps}
+
+    async def poll(self, batches: Sequence[Batch]) -> Sequence[TP]:
+        """Fold and keep one poll; shelves found stale."""
+        return [TP(self._topic, shelf) for shelf in await self._work.poll(batches)]
+
+    async def idle(self) -> bool:
+        """One slice of what is left to do."""
+        return await self._work.idle()
+
+    async def release(self, tps: Sequence[TP]) -> None:
+        """Let go."""
+        await self._work.release([tp.partition for tp in tps])

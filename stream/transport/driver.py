@@ -1,0 +1,385 @@
+"""The Faust transport `restock://host:port`: one message a poll and agent, and the ledger says where reading starts.
+
+What differs from Faust's own driver (faust-streaming 0.15.3), and why, is in docs/adr/0001-transport-over-faust.md.
+In short:
+
+  fetch     a fetch is cut into one `Batch` a partition and stamped, in the consumer thread and in the step that drained
+            it, with the partition's stamp; every seek and every revocation changes the stamp
+  deliver   all partitions of an agent go to it as one message; nothing is dropped but what was fetched before a seek
+  seek      `seek_to_committed`, the one hook called after every assignment, asks the works and seeks there
+  commit    acks mean nothing; what the ledger has is committed for lag tools, and failing at that is no error
+  let go    a revocation waits for the work in hand, then releases
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import aiokafka
+from aiokafka import TopicPartition
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.structs import OffsetAndMetadata
+from faust.transport.drivers import TRANSPORTS
+from faust.transport.drivers import aiokafka as stock
+from faust.types import TP, ConsumerMessage
+
+from stream.errors import Fenced, PartitionsChanged, RecordsGone
+from stream.transport.desk import Desk, Stamped
+from stream.transport.port import Batch
+
+SCHEME = "restock"
+FETCH_S = 0.1  # how long one fetch may wait: after it, newly taken partitions are asked for too
+FETCH_BUSY_S = 0.02  # the same while a desk is full: soon enough to notice that it has room again
+NOTE_S = 5.0  # a commit for lag tools that takes longer is given up
+
+log = logging.getLogger(__name__)
+
+
+class Thread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """The consumer's own thread. `era`, `stamps` and `cursors` are written here only, in one step with their cause."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.era = 0  # grows with every revocation: positions asked for in an older era are not used
+        self.stamps: dict[TP, int] = {}
+        self.cursors: dict[TP, int] = {}  # taken partitions: where the next batch starts
+        super().__init__(*args, **kwargs)
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        pace = self.app.pace
+        consumer._fetch_max_wait_ms = (
+            pace.fetch_wait_ms
+        )  # Faust has 1,500 ms written in, and one fetch a node in flight
+        consumer._fetch_max_bytes = pace.fetch_max_bytes
+        return consumer
+
+    async def on_start(self) -> None:
+        """Start the consumer."""
+        await super().on_start()
+        # While a partition fetched less than this ago is unread, no other one is asked for on that node: a busy intake
+        # would keep the planner waiting. What is unread is bounded by bytes a partition instead.
+        self._ensure_consumer()._fetcher._prefetch_backoff = 0.0
+
+    async def fetch(self, wanted: set[TP], timeout: float) -> list[Stamped]:
+        """Drain what was fetched of `wanted` (not empty), stamped. Runs in the consumer thread."""
+        consumer = self._ensure_consumer()
+        try:
+            records = await self._fetch_records(consumer, wanted, timeout, consumer._max_poll_records)
+        except NoOffsetForPartitionError:
+            return []  # said of partitions before we seek: the group has no offset of its own, and needs none
+        except OffsetOutOfRangeError as error:
+            self._check_out_of_range(error)
+            return []
+        # No await from the drain to here, so that no seek can come between a fetch and its stamp. (Stamped on the main
+        # loop, records fetched *after* a seek carried the stamp of before it and were thrown away: a silent loss.)
+        return [self._stamp(TP(*key), found) for key, found in records.items() if found and TP(*key) in self.cursors]
+
+    def _stamp(self, tp: TP, found: Sequence[Any]) -> Stamped:
+        state = self._ensure_consumer()._subscription.subscription.assignment.state_value(TopicPartition(*tp))
+        start, after = self.cursors[tp], state.position
+        assert start <= found[0].offset <= found[-1].offset < after, f"{tp}: fetched {found[0].offset} at {start}"
+        self.cursors[tp] = after
+        values = [record.value for record in found]
+        batch = Batch(
+            self.app.short_name(tp.topic),
+            tp.partition,
+            start,
+            after,
+            max(state.highwater or 0, after),
+            [record.offset for record in found],
+            [record.timestamp for record in found],
+            [record.key for record in found],
+            values,
+            [record.headers for record in found],
+        )
+        return Stamped(tp, self.stamps[tp], batch, sum(len(value) for value in values if value is not None))
+
+    def _check_out_of_range(self, error: OffsetOutOfRangeError) -> None:
+        """An offset we stand at left the log: stop. One of before a seek says nothing."""
+        for key, offset in error.args[0].items():
+            if self.cursors.get(TP(*key)) == offset:
+                raise RecordsGone(
+                    f"records of {key.topic} partition {key.partition} were deleted before they were read",
+                    f"offset {offset:,} is no longer in the log",
+                    GONE_HINT,
+                )
+
+    async def reposition(self, era: int, offsets: Mapping[TP, int | None]) -> dict[TP, int]:
+        """Seek; returns where reading starts. Runs in the consumer thread.
+
+        None seeks to the beginning. Nothing happens when partitions were revoked since `era`. Raises RecordsGone or
+        PartitionsChanged before anything is sought.
+        """
+        consumer = self._ensure_consumer()
+        self._check_partition_counts(consumer)
+        keys = [TopicPartition(*tp) for tp in offsets]
+        begins, ends = await consumer.beginning_offsets(keys), await consumer.end_offsets(keys)
+        if era != self.era:
+            return {}
+        found = {tp: begins[TopicPartition(*tp)] if at is None else at for tp, at in offsets.items()}
+        for tp, at in found.items():
+            check_in_log(tp, at, begins[TopicPartition(*tp)], ends[TopicPartition(*tp)] + self.app.pace.end_slack)
+        for tp, at in found.items():
+            consumer.seek(TopicPartition(*tp), at)
+            self.stamps[tp] = self.stamps.get(tp, 0) + 1  # in the same step as the seek
+            self.cursors[tp] = at
+        return found
+
+    def _check_partition_counts(self, consumer: aiokafka.AIOKafkaConsumer) -> None:
+        for topic, expected in self.app.partition_counts.items():
+            found = len(consumer.partitions_for_topic(topic) or ())
+            if found != expected:
+                raise PartitionsChanged(
+                    f"{topic} has {found} partitions, and the ledger was begun with {expected}",
+                    "rows find their shelf, and repeats are recognised, by partition number",
+                    "create the topic anew with the old number, or start a new namespace and replay into it",
+                )
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Called in this thread as a rebalance begins: what was fetched, and positions being asked for, are void."""
+        self._void()
+        await super().on_partitions_revoked(revoked)
+
+    def rejoin(self) -> None:
+        """Begin a rebalance, which takes everything anew."""
+        self._void()
+        self._ensure_consumer()._coordinator.request_rejoin()
+
+    def _void(self) -> None:
+        self.era += 1
+        self.cursors.clear()  # assignors are eager: everything is revoked
+        for tp in self.stamps:
+            self.stamps[tp] += 1
+
+    def at_end(self) -> dict[TP, tuple[int, int]]:
+        """Taken partitions whose last fetch found nothing more: cursor, and when (ms) the broker said so."""
+        assignment = self._ensure_consumer()._subscription.subscription.assignment
+        found = {}
+        for tp, cursor in self.cursors.items():
+            state = assignment.state_value(TopicPartition(*tp)) if assignment is not None else None
+            if state is not None and state.highwater is not None and state.position >= state.highwater:
+                found[tp] = cursor, state.timestamp
+        return found
+
+    async def note(self, offsets: Mapping[TP, int]) -> None:
+        """Commit offsets for lag tools."""
+        consumer = self._ensure_consumer()
+        assigned = consumer.assignment()
+        theirs = {TopicPartition(*tp): OffsetAndMetadata(at, "") for tp, at in offsets.items()}
+        ours = {key: at for key, at in theirs.items() if key in assigned}
+        if ours:
+            await consumer.commit(ours)
+
+    def close(self) -> None:
+        """Nothing: the stock one closes the client from another thread's loop when a rebalance meets a stop."""
+
+
+GONE_HINT = (
+    "either accept the loss (`restock worker --accept-loss`), or rebuild: replay the sources into a new namespace. "
+    "Then give the topic a longer retention; see runbook, 'records gone'"
+)
+
+
+def check_in_log(tp: TP, at: int, begin: int, end: int) -> None:
+    """Raise RecordsGone where the ledger's offset lies outside the log: Kafka would quietly start somewhere else."""
+    if at < begin:
+        raise RecordsGone(
+            f"{begin - at:,} records of {tp.topic} partition {tp.partition} were deleted before they were read",
+            f"the ledger's offset is {at:,}, the log begins at {begin:,}",
+            GONE_HINT,
+        )
+    if at > end:
+        raise RecordsGone(
+            f"the ledger is {at - end:,} records ahead of {tp.topic} partition {tp.partition}",
+            f"the ledger's offset is {at:,}, the log ends at {end:,}: the topic was created anew or lost its tail",
+            "this ledger belongs to another log: use a new namespace, or restore the topic; " + GONE_HINT,
+        )
+
+
+class Consumer(stock.Consumer):  # type: ignore[misc]
+    """Faust's consumer, delivering polls and led by the ledger. Lives on the main loop."""
+
+    _thread: Thread
+
+    def _new_consumer_thread(self) -> Thread:
+        return Thread(self, loop=self.loop, beacon=self.beacon)
+
+    async def in_thread(self, coro: Coroutine[Any, Any, Any]) -> Any:
+        """Await something in the consumer thread. (Faust's queue has two workers: a fetch and a commit fill it.)"""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coro, self._thread.thread_loop))
+
+    # --- deliver -----------------------------------------------------------------------------------------------
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Bring polls to the desks as long as they have room. Never drops, unlike the stock one by `_read_offset`."""
+        try:
+            while not self.should_stop and not fetcher.should_stop:
+                await self._fetch_once()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            self.app.doom(error)
+
+    async def _fetch_once(self) -> None:
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+            return
+        desks = self._desks_with_room()
+        topics = frozenset[str]().union(*(desk.topics for desk in desks))
+        wanted = {tp for tp in list(self._thread.cursors) if tp.topic in topics}
+        if not wanted:  # an empty set would fetch from all
+            await self.sleep(FETCH_BUSY_S)
+            return
+        timeout = FETCH_S if len(desks) == len(self.app.desks) else FETCH_BUSY_S
+        found = await self.in_thread(self._thread.fetch(wanted, timeout))
+        for desk in desks:
+            parts = [part for part in found if part.tp.topic in desk.topics]
+            if parts:
+                await self._deliver(desk, parts)
+
+    def _desks_with_room(self) -> list[Desk]:
+        if sum(desk.waiting_bytes() for desk in self.app.desks) >= self.app.pace.waiting_max_bytes:
+            return [desk for desk in self.app.desks if desk.empty()]
+        return [desk for desk in self.app.desks if desk.has_room()]
+
+    async def _deliver(self, desk: Desk, parts: Sequence[Stamped]) -> None:
+        while not self.flow_active:  # delivered while suspended it would be cancelled, and gone
+            if (await self.wait(self.can_resume_flow)).stopped:
+                return
+        fresh = self.fresh(parts)
+        if not fresh:
+            return
+        tp = fresh[0].tp
+        poll = desk.bring(fresh)
+        # A stream skips, in silence, a message of another generation: that one was revoked, so it is stale here too.
+        generation = self.app.consumer_generation_id
+        message = ConsumerMessage(
+            tp.topic, tp.partition, fresh[0].batch.start, 0.0, 0, (), None, poll, None, tp=tp, generation_id=generation
+        )
+        try:
+            await self.wait_first(self.callback(message), self.suspend_flow.wait())
+        except KeyError:
+            # The conductor no longer knows the partition: it was revoked while the message was on its way.
+            assert not self.fresh(fresh), f"{tp} is ours, but no agent listens to it"
+
+    def fresh(self, parts: Iterable[Stamped]) -> list[Stamped]:
+        """Those fetched since the last seek of their partition, which is still ours."""
+        return [part for part in parts if self._thread.stamps.get(part.tp) == part.stamp]
+
+    def on_buffer_full(self, tp: TP) -> None:
+        """Nothing: desks hold back whole agents; the stock one would starve the one partition a poll is named after."""
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """Nothing, see `on_buffer_full`."""
+
+    # --- seek --------------------------------------------------------------------------------------------------
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Called after every assignment, tables or not: take the partitions and seek to where the ledger stands.
+
+        Shielded: the next rebalance cancels this wait, and must find a desk either taken or not.
+        """
+        assigned, era = list(self.assignment()), self._thread.era
+        seats = [asyncio.ensure_future(self._seat(desk, era, desk.mine(assigned))) for desk in self.app.desks]
+        await asyncio.shield(asyncio.gather(*seats))
+        return {}
+
+    async def _seat(self, desk: Desk, era: int, tps: Sequence[TP]) -> None:
+        async with desk.lock:
+            await self.seat(desk, era, tps)
+
+    async def seat(self, desk: Desk, era: int, tps: Sequence[TP]) -> None:
+        """Take partitions and seek; the caller holds the desk's lock. Ends the process where that cannot be done."""
+        if era != self._thread.era or not tps:
+            return  # they were revoked meanwhile: taking them now would fence their new owner
+        try:
+            offsets = await desk.work.take(tps)
+            desk.kept.update(await self.in_thread(self._thread.reposition(era, offsets)))
+        except Exception as error:
+            self.app.doom(error)
+
+    # --- answer ------------------------------------------------------------------------------------------------
+
+    async def answer(self, desk: Desk, poll: Any) -> None:
+        """Give a poll to the work. What was fetched before a seek is put away; stale shelves are taken again."""
+        async with desk.lock:
+            era, fresh = self._thread.era, self.fresh(poll.parts)  # no await to the work: a release waits for the lock
+            stale: Sequence[TP] = ()
+            if fresh:
+                for part in fresh:  # on a fresh ledger too: nothing between what is kept and what was brought
+                    assert part.batch.start == desk.kept[part.tp], f"{part.tp}: {part.batch.start} is not the next"
+                stale = await self.unless_fenced(desk.work.poll([part.batch for part in fresh])) or ()
+                desk.kept.update({part.tp: part.batch.next for part in fresh})
+            desk.done(poll)
+            if stale:
+                await self.seat(desk, era, stale)
+
+    async def unless_fenced(self, work: Awaitable[Any]) -> Any:
+        """Await the work. Where somebody took a shelf of ours, join the group anew: it says who has what."""
+        try:
+            return await work
+        except Fenced as error:
+            log.warning("fenced, joining the group anew: %s", error)
+            await self.in_thread(_call(self._thread.rejoin))
+            return None
+
+    async def at_end(self, desk: Desk) -> tuple[list[TP], int]:
+        """Partitions read, and answered, to their end, and since when that is known (ms). The caller holds the lock."""
+        found: dict[TP, tuple[int, int]] = await self.in_thread(_call(self._thread.at_end))
+        ends = {tp: said_ms for tp, (cursor, said_ms) in found.items() if desk.kept.get(tp) == cursor}
+        return (sorted(ends), min(ends.values())) if ends and desk.empty() else ([], 0)
+
+    # --- commit ------------------------------------------------------------------------------------------------
+
+    async def force_commit(self, *_: Any, **__: Any) -> bool:
+        """Commit what the ledger has, for lag tools. The stock one crashes the worker on nearly any exception."""
+        try:
+            offsets = {tp: at for desk in self.app.desks for tp, at in desk.kept.items()}
+            await asyncio.wait_for(self.in_thread(self._thread.note(offsets)), NOTE_S)
+        except Exception as error:
+            log.debug("offsets were not noted for lag tools: %r", error)
+        return False
+
+    async def wait_empty(self) -> None:
+        """Nothing: work in hand is awaited by taking the desk's lock, not by acks."""
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Nothing: the stock one looks at acks and warns of stalls that are none."""
+
+    # --- let go ------------------------------------------------------------------------------------------------
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Stop the flow, finish the work in hand, let go. The rebalance waits for it."""
+        await super().on_partitions_revoked(revoked)
+        await self.release()
+
+    async def release(self) -> None:
+        """Let go of everything, once the work in hand is done."""
+        try:
+            await asyncio.gather(*(self._release(desk) for desk in self.app.desks))
+        except Exception as error:
+            self.app.doom(error)
+
+    async def _release(self, desk: Desk) -> None:
+        desk.clear()
+        async with desk.lock:
+            tps = sorted(desk.kept)
+            desk.kept.clear()
+            if tps:
+                await desk.work.release(tps)
+
+
+async def _call(function: Callable[[], Any]) -> Any:
+    return function()
+
+
+class Transport(stock.Transport):  # type: ignore[misc]
+    """Registered under `restock://`."""
+
+    Consumer: ClassVar[type] = Consumer
+
+
+TRANSPORTS.aliases[SCHEME] = f"{__name__}:Transport"
