@@ -1,0 +1,206 @@
+"""What `restock doctor` looks at: broker, topics, transactions, Redis, the ledger's shape, clocks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import redis
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from agents.clock import now_ms
+from agents.commands.doctor import Finding
+from agents.commands.topics import installation
+from agents.settings import Settings
+from stream.errors import Away
+from stream.events.topics import full_name
+from stream.ledger.redis_ledger import RedisLedger
+from stream.transport import topics_admin
+
+ANSWER_S = 10.0
+SKEW_WARN_MS = 1_000  # marks follow the wall clock to about a second
+SKEW_FAIL_MS = 60_000  # half the default lateness: events of a well-timed till would be late
+OLDEST_REDIS = (6, 2)
+
+_silent = logging.getLogger("restock.doctor.librdkafka")
+_silent.addHandler(logging.NullHandler())
+_silent.propagate = False
+
+
+def broker(settings: Settings) -> Iterator[Finding]:
+    """Does Kafka answer?"""
+    try:
+        cluster = AdminClient(_client(settings)).list_topics(timeout=ANSWER_S)
+    except KafkaException as error:
+        raise Away(
+            "Kafka does not answer", f"{settings.brokers}: {error.args[0].str()}", "check RESTOCK_BROKERS"
+        ) from error
+    yield Finding("ok", "broker", f"{settings.brokers} answers, {len(cluster.brokers)} in the cluster")
+
+
+def topics(settings: Settings) -> Iterator[Finding]:
+    """Are all topics there, with the right partitions, retention and compaction?"""
+    found = topics_admin.describe(installation(settings))
+    missing = [topic.name for topic in found if topic.partitions is None]
+    if missing:
+        yield Finding("fail", "topics", f"missing: {', '.join(missing)}", "restock topics create")
+    wrong = 0
+    for topic in found:
+        if topic.partitions is None:
+            continue
+        for difference in topic.differences():
+            wrong += 1
+            yield _difference(difference)
+    if not missing and wrong == 0:
+        yield Finding("ok", "topics", f"all {len(found)} as they should be")
+
+
+def _difference(difference: str) -> Finding:
+    if "partitions" in difference:
+        hint = "set the settings to what the ledger was begun with, or start a new namespace and replay into it"
+        return Finding("fail", "topics", difference, hint)
+    return Finding("warn", "topics", difference, "alter the topic's configuration with your broker's tools")
+
+
+def transactions(settings: Settings) -> Iterator[Finding]:
+    """Can outgoing messages be sent exactly once?"""
+    if settings.transactions == "off":
+        yield Finding("warn", "transactions", "RESTOCK_TRANSACTIONS=off: delivery is at least once", "set it to auto")
+        return
+    try:
+        name = {"transactional.id": f"{settings.namespace}.doctor", "transaction.timeout.ms": 10_000}
+        Producer({**_client(settings), **name}).init_transactions(ANSWER_S)
+    except KafkaException as error:
+        level: Any = "fail" if settings.transactions == "on" else "warn"
+        yield Finding(
+            level,
+            "transactions",
+            f"the broker has none ({error.args[0].str()}): delivery is at least once, with the same ce_id",
+            "for each message exactly once, use Apache Kafka; consumers may drop repeats by ce_id",
+        )
+        return
+    yield Finding("ok", "transactions", "supported: each message is published once")
+
+
+def ledger_store(settings: Settings) -> Iterator[Finding]:
+    """Does Redis answer, keep what it is told, and tell the same time?"""
+    wait_s = settings.redis_timeout_ms / 1000
+    client = redis.Redis.from_url(settings.redis_url, socket_timeout=wait_s, socket_connect_timeout=wait_s)
+    try:
+        before_ms = now_ms()
+        seconds, microseconds = client.time()  # type: ignore[misc] # the sync client
+        after_ms = now_ms()
+        info: Any = client.info()
+    except redis.RedisError as error:
+        hint = "check RESTOCK_REDIS_URL and that the server is up"
+        raise Away("Redis does not answer", f"{settings.safe_redis_url}: {error}", hint) from error
+    finally:
+        client.close()
+    yield from _version(settings, info)
+    yield from _durability(info)
+    yield _skew("Redis", seconds * 1000 + microseconds // 1000 - (before_ms + after_ms) // 2)
+
+
+def _version(settings: Settings, info: dict[str, Any]) -> Iterator[Finding]:
+    version = str(info.get("redis_version", "0"))
+    name = "Valkey" if info.get("server_name") == "valkey" else "Redis"
+    shown = info.get("valkey_version", version)
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS:
+        yield Finding("fail", "ledger store", f"{name} {shown} is too old", "use Redis 6.2 or newer, or Valkey")
+    else:
+        yield Finding("ok", "ledger store", f"{settings.safe_redis_url} answers: {name} {shown}")
+
+
+def _durability(info: dict[str, Any]) -> Iterator[Finding]:
+    if info.get("aof_enabled") == 1:
+        yield Finding("ok", "durability", "append-only file is on")
+    else:
+        yield Finding(
+            "warn",
+            "durability",
+            "the append-only file is off: a restart of Redis loses state back to its last snapshot",
+            "CONFIG SET appendonly yes (and in its configuration). What is lost is replayed while Kafka still has it",
+        )
+    policy = info.get("maxmemory_policy", "unknown")
+    if policy != "noeviction":
+        yield Finding(
+            "fail",
+            "eviction",
+            f"maxmemory-policy is {policy}: Redis may throw state away",
+            "CONFIG SET maxmemory-policy noeviction (and in its configuration)",
+        )
+    used, most = info.get("used_memory", 0), info.get("maxmemory", 0)
+    if most and used > 0.8 * most:
+        yield Finding("warn", "memory", f"{used / most:.0%} of maxmemory is used", "give Redis more memory")
+
+
+def _skew(who: str, skew_ms: int) -> Finding:
+    words = f"{who} is {abs(skew_ms):,} ms {'ahead of' if skew_ms > 0 else 'behind'} this host"
+    hint = "synchronise the clocks (NTP): marks, time-outs and retention depend on them"
+    if abs(skew_ms) > SKEW_FAIL_MS:
+        return Finding("fail", "clocks", words, hint)
+    if abs(skew_ms) > SKEW_WARN_MS:
+        return Finding("warn", "clocks", words, hint)
+    return Finding("ok", "clocks", words)
+
+
+def ledger_shape(settings: Settings) -> Iterator[Finding]:
+    """Does the ledger hold what these settings describe?"""
+    shelves = asyncio.run(_shelves(settings))
+    strange = [shelf for shelf in shelves if shelf >= settings.shelves]
+    if strange:
+        yield Finding(
+            "fail",
+            "ledger",
+            f"it has a shelf {max(strange)}, but RESTOCK_SHELVES is {settings.shelves}",
+            "set RESTOCK_SHELVES to what the ledger was begun with, or start a new namespace and replay into it",
+        )
+    elif shelves:
+        yield Finding("ok", "ledger", f"{len(shelves)} of {settings.shelves} shelves are begun")
+    else:
+        yield Finding("ok", "ledger", f"empty in namespace {settings.namespace}: the first worker begins it")
+
+
+async def _shelves(settings: Settings) -> list[int]:
+    ledger = RedisLedger(settings.redis_url, settings.namespace, timeout_s=settings.redis_timeout_ms / 1000)
+    try:
+        return await ledger.shelves()
+    finally:
+        await ledger.close()
+
+
+def broker_clock(settings: Settings) -> Iterator[Finding]:
+    """What time does the broker think it is? Kafka tells only by stamping a record."""
+    admin, name = AdminClient(_client(settings)), full_name(settings.namespace, f"doctor-{uuid.uuid4().hex[:8]}")
+    stamped: list[int] = []
+    try:
+        new = NewTopic(name, 1, settings.replication_factor, config={"message.timestamp.type": "LogAppendTime"})
+        admin.create_topics([new])[name].result(ANSWER_S)
+        producer = Producer({**_client(settings), "message.timeout.ms": int(ANSWER_S * 1000)})
+        before_ms = now_ms()
+        producer.produce(name, b"", on_delivery=lambda _, message: stamped.append(message.timestamp()[1]))
+        producer.flush(ANSWER_S)
+        after_ms = now_ms()
+        admin.delete_topics([name])[name].result(ANSWER_S)
+    except KafkaException as error:
+        yield Finding(
+            "warn", "clocks", f"the broker would not tell: {error.args[0].str()}", "it needs the right to create topics"
+        )
+        return
+    if not stamped or stamped[0] <= 0:
+        yield Finding("warn", "clocks", "the broker did not stamp the record", "try again")
+    elif before_ms <= stamped[0] <= after_ms:
+        yield Finding("ok", "clocks", "the broker agrees with this host")
+    else:
+        yield _skew("the broker", stamped[0] - (after_ms if stamped[0] > after_ms else before_ms))
+
+
+def _client(settings: Settings) -> dict[str, Any]:
+    return {"bootstrap.servers": settings.brokers, "logger": _silent, "socket.timeout.ms": int(ANSWER_S * 1000)}
+
+
+ALL = [broker, topics, transactions, ledger_store, ledger_shape]

@@ -1,0 +1,28 @@
+"""How fast the demo's time goes: weeks in seconds first, so that there is history, then an hour a second."""
+
+from __future__ import annotations
+
+from agents.demo.shop import DAY_MS, HOUR_MS
+
+HISTORY_DAYS = 28
+HISTORY_S = 10.0  # 2.8 days a second: about 2,500 events/s, a tenth of what a worker does
+SPEED = HOUR_MS  # ms of shop time a second, after that
+HEADROOM_DAYS = 56  # how long it can go on like this (22 minutes) before it meets the wall clock
+
+
+def start_ms(wall_ms: int) -> int:
+    """Midnight (UTC) at which the shop's story begins, seen from now."""
+    begun = wall_ms - (HISTORY_DAYS + HEADROOM_DAYS) * DAY_MS
+    return begun - begun % DAY_MS
+
+
+def shop_ms(start: int, elapsed_s: float, wall_ms: int) -> int:
+    """Event time after so many seconds; never ahead of the wall clock.
+
+    >>> (shop_ms(0, 5.0, 10**13) - shop_ms(0, 0.0, 10**13)) / DAY_MS
+    14.0
+    >>> (shop_ms(0, 12.0, 10**13) - shop_ms(0, 11.0, 10**13)) / HOUR_MS
+    1.0
+    """
+    history = min(elapsed_s, HISTORY_S) / HISTORY_S * HISTORY_DAYS * DAY_MS
+    return min(wall_ms, start + round(history + max(0.0, elapsed_s - HISTORY_S) * SPEED))
