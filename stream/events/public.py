@@ -508,18 +508,27 @@ class Alert(Model):
     sku: str
     location: str
     money_at_risk_day: float = Field(description="money a day that is lost, or bound for nothing, while this stands")
+    currency: str = Field(description="the installation's, ISO 4217")
+    raised_at: Instant = Field(description="event time")
     numbers: Numbers = Field(description="the numbers behind it, by name with the unit last")
     sentence: str = Field(description="the same for a person")
 
 
 class Replenishment(Model):
-    """Data of `restock.replenishment.proposed`, `.ordered`, `.confirmed` and so on, by status."""
+    """Data of `restock.replenishment.proposed`, `.ordered`, `.confirmed` and so on, by status.
+
+    `.unlawful` tells of a move the life-cycle does not allow; the replenishment is as it was.
+    """
 
     replenishment_id: str
     status: Literal["proposed", "ordered", "confirmed", "part_received", "received", "cancelled", "expired"]
     sku: str
     location: str
     quantity: Units
+    remaining: Units = Field(description="of quantity, not yet received or cancelled")
+    order_ref: str | None = Field(description="the supply order's, once there is one")
+    supplier: str | None
+    expected_at: Instant | None = Field(description="of the next receipt, once known")
     numbers: Numbers = Field(description="the numbers behind it, by name with the unit last")
     sentence: str = Field(description="the same for a person")
 
@@ -567,7 +576,7 @@ CALENDAR_TYPES = (PriceEntry, PromotionEntry, HolidayEntry, ClosureEntry)
 ALERT_EVENTS = tuple(f"restock.alert.{verb}" for verb in ("raised", "updated", "resolved"))
 REPLENISHMENT_EVENTS = tuple(
     f"restock.replenishment.{status}"
-    for status in ("proposed", "ordered", "confirmed", "part_received", "received", "cancelled", "expired")
+    for status in ("proposed", "ordered", "confirmed", "part_received", "received", "cancelled", "expired", "unlawful")
 )
 POSITION_EVENT = "restock.position.changed"
 DEAD_LETTER_EVENT = "restock.record.refused"
