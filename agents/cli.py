@@ -20,8 +20,8 @@ from typing import Any
 
 from agents import logs
 from agents.commands.parsing import Parser
-from agents.settings import load, unknown_variables
-from stream.errors import RestockError
+from agents.settings import Settings, load, unknown_variables
+from stream.errors import RestockError, SetupError
 
 COMMANDS = {
     "demo": "agents.commands.demo",
@@ -63,8 +63,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.command != "doctor":  # it lists them as findings
         for complaint in unknown_variables():
             print(f"warning: {complaint}", file=sys.stderr)
-    module = importlib.import_module(COMMANDS[args.command])
-    return module.run(args, settings) or 0
+    return _command(args.command).run(args, settings) or 0
 
 
 def _fault(error: Exception, debug: bool) -> int:
@@ -87,8 +86,33 @@ def parser(names: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"restock {installed_version()}")
     subparsers = root.add_subparsers(dest="command", metavar="command", required=True, title="commands")
     for name in names:
-        importlib.import_module(COMMANDS[name]).add_parser(subparsers)
+        _command(name).add_parser(subparsers)
     return root
+
+
+def _command(name: str) -> Any:
+    """The module of a command; one that this version was built without says so when it is called."""
+    try:
+        return importlib.import_module(COMMANDS[name])
+    except ModuleNotFoundError as error:
+        if error.name is None or not COMMANDS[name].startswith(error.name):
+            raise
+        return Missing(name)
+
+
+class Missing:
+    """Stands for a command whose module is not there."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def add_parser(self, subparsers: Any) -> None:
+        """A parser that takes anything."""
+        subparsers.add_parser(self._name, help="(not in this version)").add_argument("rest", nargs=argparse.REMAINDER)
+
+    def run(self, _args: argparse.Namespace, _settings: Settings) -> int:
+        """Raises SetupError."""
+        raise SetupError(f"restock {self._name} is not in this version", COMMANDS[self._name], "install a newer one")
 
 
 def installed_version() -> str:

@@ -92,7 +92,7 @@ def ledger_store(settings: Settings) -> Iterator[Finding]:
     client = redis.Redis.from_url(settings.redis_url, socket_timeout=wait_s, socket_connect_timeout=wait_s)
     try:
         before_ms = now_ms()
-        seconds, microseconds = client.time()  # type: ignore[misc] # the sync client
+        seconds, microseconds = client.time()
         after_ms = now_ms()
         info: Any = client.info()
     except redis.RedisError as error:

@@ -1,0 +1,127 @@
+"""What a worker shows: metrics, liveness, readiness, log lines."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from agents import logs, metrics
+from agents.web import Web
+from stream.errors import Fenced, SetupError
+
+
+async def get(web: Web, path: str) -> tuple[int, str]:
+    """Status and text of one page."""
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{web.port}{path}") as answer:
+        return answer.status, await answer.text()
+
+
+def test_a_worker_is_ready_when_it_waits_for_nothing() -> None:
+    """/live is 200 from the start; /ready says what is missing until nothing is."""
+    waiting = ["partitions"]
+
+    async def story() -> None:
+        web = Web("127.0.0.1", 0, lambda: waiting[0])
+        await web.start()
+        try:
+            assert await get(web, "/live") == (200, "live\n")
+            assert await get(web, "/ready") == (503, "waiting for partitions\n")
+            waiting[0] = ""
+            assert await get(web, "/ready") == (200, "ready\n")
+        finally:
+            await web.stop()
+
+    asyncio.run(story())
+
+
+def test_metrics_are_served_as_declared() -> None:
+    """Every declared metric is in /metrics under its documented name and kind."""
+
+    async def story() -> str:
+        web = Web("127.0.0.1", 0, lambda: "")
+        await web.start()
+        try:
+            return (await get(web, "/metrics"))[1]
+        finally:
+            await web.stop()
+
+    metrics.EVENTS.labels("orders", "accepted").inc(0)
+    served = {family.name: family.type for family in text_string_to_metric_families(asyncio.run(story()))}
+    for metric in metrics.DECLARED:
+        assert served[f"restock_{metric.name}"] == metric.kind
+        assert metric.meaning.endswith(".")
+
+
+def test_port_zero_takes_a_free_one_and_a_taken_one_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    """Two workers on one host: each logs its own port; a fixed one that is taken is refused with the way out."""
+
+    async def story() -> None:
+        first, second = Web("127.0.0.1", 0, lambda: ""), Web("127.0.0.1", 0, lambda: "")
+        ports = [await first.start(), await second.start()]
+        assert ports[0] != ports[1]
+        assert [record.web_port for record in caplog.records] == ports  # type: ignore[attr-defined]
+        with pytest.raises(SetupError) as refused:
+            await Web("127.0.0.1", ports[0], lambda: "").start()
+        assert "RESTOCK_WEB_PORT=0" in refused.value.hint
+        await first.stop()
+        await second.stop()
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(story())
+
+
+@pytest.fixture
+def root_logger() -> Iterator[logging.Logger]:
+    """The root logger, put back afterwards."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield root
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """The JSON lines on standard error."""
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def test_json_lines_carry_extras_and_the_three_parts_of_an_error(
+    root_logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One object a line, whatever is in it; an error of ours brings detail and hint."""
+    logs.setup("info", "json")
+    root_logger.info("two\nlines %s", "ä", extra={"web_port": 7})
+    try:
+        raise Fenced("fenced", "epoch", "nothing to do")
+    except Fenced:
+        root_logger.exception("gave way")
+    first, second = logged(capsys)
+    assert (first["message"], first["web_port"], first["level"]) == ("two\nlines ä", 7, "info")
+    assert first["at"].endswith("Z")
+    assert (second["detail"], second["hint"]) == ("epoch", "nothing to do")
+    assert "Traceback" in second["error"]
+
+
+def test_other_peoples_loggers_speak_from_warning_on(
+    root_logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also with debug: theirs would be thousands of lines a second."""
+    logs.setup("debug", "json")
+    logging.getLogger("aiokafka.consumer").info("fetched")
+    logging.getLogger("aiokafka.consumer").warning("lost")
+    logging.getLogger("stream.ledger").debug("kept")
+    assert [line["message"] for line in logged(capsys)] == ["lost", "kept"]
+
+
+def test_text_lines_begin_with_time_and_level(root_logger: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+    """For people: time, level, logger, message."""
+    logs.setup("info", "text")
+    logging.getLogger("stream.relay").warning("late")
+    assert capsys.readouterr().err.rstrip().endswith("Z warning stream.relay: late")
