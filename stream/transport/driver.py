@@ -27,6 +27,7 @@ from faust.transport.drivers import aiokafka as stock
 from faust.types import TP, ConsumerMessage
 
 from stream.errors import Fenced, PartitionsChanged, RecordsGone
+from stream.transport.bounds import GONE_HINT, check_in_log
 from stream.transport.desk import Desk, Stamped
 from stream.transport.port import Batch
 
@@ -175,28 +176,6 @@ class Thread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     def close(self) -> None:
         """Nothing: the stock one closes the client from another thread's loop when a rebalance meets a stop."""
-
-
-GONE_HINT = (
-    "either accept the loss (`restock worker --accept-loss`), or rebuild: replay the sources into a new namespace. "
-    "Then give the topic a longer retention; see runbook, 'records gone'"
-)
-
-
-def check_in_log(tp: TP, at: int, begin: int, end: int) -> None:
-    """Raise RecordsGone where the ledger's offset lies outside the log: Kafka would quietly start somewhere else."""
-    if at < begin:
-        raise RecordsGone(
-            f"{begin - at:,} records of {tp.topic} partition {tp.partition} were deleted before they were read",
-            f"the ledger's offset is {at:,}, the log begins at {begin:,}",
-            GONE_HINT,
-        )
-    if at > end:
-        raise RecordsGone(
-            f"the ledger is {at - end:,} records ahead of {tp.topic} partition {tp.partition}",
-            f"the ledger's offset is {at:,}, the log ends at {end:,}: the topic was created anew or lost its tail",
-            "this ledger belongs to another log: use a new namespace, or restore the topic; " + GONE_HINT,
-        )
 
 
 class Consumer(stock.Consumer):  # type: ignore[misc]
