@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from stream.events.instants import text_from_ms
+from stream.events.instants import BELOW_MS, FROM_MS, text_from_ms
 from stream.events.outgoing import Outgoing
 from stream.events.public import DEAD_LETTER_EVENT
 from stream.events.topics import DEAD_LETTERS
@@ -73,13 +73,14 @@ def dead_letter(
     place = f"{topic}/{partition}/{offset}"
     kept_key = None if key is None else key[:KEPT_KEY_BYTES]
     kept_value = None if value is None else value[:KEPT_VALUE_BYTES]
+    known = FROM_MS <= timestamp_ms < BELOW_MS  # -1: none; a producer may also write nonsense
     data = {
         "reason": reason,
         "detail": detail,
         "topic": topic,
         "partition": partition,
         "offset": offset,
-        "timestamp": text_from_ms(timestamp_ms) if timestamp_ms >= 0 else None,
+        "timestamp": text_from_ms(timestamp_ms) if known else None,
         "key": _base64(kept_key),
         "value": _base64(kept_value),
         "value_bytes": 0 if value is None else len(value),
@@ -91,7 +92,7 @@ def dead_letter(
         DEAD_LETTER_EVENT,
         f"dead-letter/{place}",
         "/restock/intake",
-        max(timestamp_ms, 0),
+        timestamp_ms if known else 0,
         place,
         data,
     )
