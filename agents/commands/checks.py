@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
 import redis
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -17,7 +18,8 @@ from agents.commands.doctor import Finding
 from agents.commands.topics import installation
 from agents.settings import Settings
 from stream.errors import Away
-from stream.events.topics import full_name
+from stream.events.kinds import Source
+from stream.events.topics import BY_NAME, full_name, partitions
 from stream.ledger.redis_ledger import RedisLedger
 from stream.transport import topics_admin
 
@@ -150,27 +152,40 @@ def _skew(who: str, skew_ms: int) -> Finding:
 
 def ledger_shape(settings: Settings) -> Iterator[Finding]:
     """Does the ledger hold what these settings describe?"""
-    shelves = asyncio.run(_shelves(settings))
-    strange = [shelf for shelf in shelves if shelf >= settings.shelves]
-    if strange:
-        yield Finding(
-            "fail",
-            "ledger",
-            f"it has a shelf {max(strange)}, but RESTOCK_SHELVES is {settings.shelves}",
-            "set RESTOCK_SHELVES to what the ledger was begun with, or start a new namespace and replay into it",
-        )
-    elif shelves:
-        yield Finding("ok", "ledger", f"{len(shelves)} of {settings.shelves} shelves are begun")
-    else:
+    begun = asyncio.run(_begun(settings))
+    if not begun:
         yield Finding("ok", "ledger", f"empty in namespace {settings.namespace}: the first worker begins it")
+        return
+    wrong = {difference for shape in begun.values() for difference in _unlike(shape, settings)}
+    for difference in sorted(wrong):
+        hint = "set it back to what the ledger was begun with, or start a new namespace and replay into it"
+        yield Finding("fail", "ledger", difference, hint)
+    if not wrong:
+        yield Finding(
+            "ok", "ledger", f"{len(begun)} of {settings.shelves} shelves are begun, partitions as the settings say"
+        )
 
 
-async def _shelves(settings: Settings) -> list[int]:
+async def _begun(settings: Settings) -> dict[int, dict[str, Any]]:
+    """What each shelf was begun with."""
     ledger = RedisLedger(settings.redis_url, settings.namespace, timeout_s=settings.redis_timeout_ms / 1000)
     try:
-        return await ledger.shelves()
+        peeks = {shelf: await ledger.peek(shelf, {"meta": [b"fixed"]}) for shelf in await ledger.shelves()}
     finally:
         await ledger.close()
+    fixed = {shelf: peek.sections["meta"].get(b"fixed") for shelf, peek in peeks.items()}
+    return {shelf: orjson.loads(raw) for shelf, raw in fixed.items() if raw is not None}
+
+
+def _unlike(shape: dict[str, Any], settings: Settings) -> Iterator[str]:
+    """Numbers of partitions that differ from the settings, a sentence each."""
+    if shape["shelves"] != settings.shelves:
+        yield f"it was begun with {shape['shelves']} shelves, RESTOCK_SHELVES is {settings.shelves}"
+    for source in Source:
+        begun = shape["shape"].get(str(int(source)))
+        now = partitions(BY_NAME[source.topic], settings.source_partitions, settings.fact_partitions, settings.shelves)
+        if begun != now:
+            yield f"it was begun with {begun} partitions of {source.topic}, the settings say {now}"
 
 
 def broker_clock(settings: Settings) -> Iterator[Finding]:

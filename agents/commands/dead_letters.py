@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.commands import tail
-from agents.commands.output import print_json, show
+from agents.commands.output import print_json, show, word
 from agents.commands.parsing import add_command, add_json
 from agents.settings import Settings
 from stream.errors import Away, SetupError
@@ -95,9 +95,8 @@ def _show(args: argparse.Namespace, settings: Settings) -> int:
     if args.json:
         print_json(letter)
         return 0
-    for name, value in letter.items():
-        if name != "value":
-            print(f"{name:10} {value}")
+    for name, value in _listed(letter).items():
+        print(f"{name:12} {word(value)}")
     raw = base64.b64decode(letter["value"] or "")
     print(f"value\n{raw.decode('utf-8', 'backslashreplace')}")
     return 0

@@ -30,7 +30,7 @@ def add_command(
     parser: argparse.ArgumentParser = subparsers.add_parser(
         name,
         help=summary,
-        description="\n\n".join(filter(None, (summary, textwrap.fill(textwrap.dedent(more).strip(), 100)))),
+        description="\n\n".join(filter(None, (summary, textwrap.fill(" ".join(more.split()), 100)))),
         epilog=f"example:\n{textwrap.indent(example, '  ')}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from agents.commands.output import show
+import orjson
+
+from agents.commands.output import show, word
 from agents.commands.parsing import add_command, add_json
 from agents.settings import Settings
 from stream.errors import SetupError
 from stream.events.naming import row_key
 from stream.events.partition import shelf_of
+from stream.ledger.port import Peek
 from stream.ledger.redis_ledger import RedisLedger
 
 COLUMNS = ("sku", "location", "on_hand", "available", "on_order", "reorder_point", "order_up_to", "days_of_cover")
@@ -44,13 +47,18 @@ async def _run(args: argparse.Namespace, settings: Settings) -> int:
     ledger = RedisLedger(settings.redis_url, settings.namespace, timeout_s=settings.redis_timeout_ms / 1000)
     try:
         shelves = await ledger.shelves() if args.sku is None else [shelf_of(args.sku, settings.shelves)]
-        peeks = [await ledger.peek(shelf, _wanted(args)) for shelf in shelves]
+        peeks = [(shelf, await ledger.peek(shelf, _wanted(args))) for shelf in shelves]
     finally:
         await ledger.close()
-    rows = [row for peek in peeks for row in _read(peek.sections) if args.sku in (None, row["sku"])]
+    rows = [row for shelf, peek in peeks for row in rows_of(shelf, peek) if args.sku in (None, row["sku"])]
     rows.sort(key=lambda row: (row["sku"], row["location"]))
-    if show(rows, args.json, COLUMNS) == 0:
+    if not rows:
         raise _none(args, settings)
+    if args.location is not None and not args.json:
+        for name, value in rows[0].items():
+            print(f"{name:20} {word(value)}")
+    else:
+        show(rows, args.json, COLUMNS)
     return 0
 
 
@@ -62,10 +70,20 @@ def _wanted(args: argparse.Namespace) -> dict[str, Sequence[bytes] | None]:
     return {section: one if section in ("hot", "model") else None for section in SECTIONS}
 
 
-def _read(sections: Mapping[str, Mapping[bytes, bytes]]) -> list[dict[str, Any]]:
-    from agents.planner import view  # numpy and the models take a moment to import
+def rows_of(shelf: int, peek: Peek) -> list[dict[str, Any]]:
+    """Every row of a peek with all that is known of it; see agents/planner/view.py."""
+    from agents.planner import keeping, view  # numpy and the models take a moment to import
+    from agents.planner.config import PlannerConfig
 
-    return [dict(row._asdict()) for row in view.read(sections)]
+    meta, hot = peek.sections["meta"], peek.sections["hot"]
+    if len(meta) == 0:
+        return []
+    fixed = orjson.loads(meta[b"fixed"])  # as the ledger was begun, whatever our settings say
+    fixed["shape"] = {int(source): partitions for source, partitions in fixed["shape"].items()}
+    # rows are numbered without gaps, and a peek holds some of them: number those
+    numbered = {key: row.to_bytes(4, "little") + packed[4:] for row, (key, packed) in enumerate(hot.items())}
+    held = keeping.load(PlannerConfig(shelf=shelf, **fixed), {**peek.sections, "hot": numbered}, peek.place.offset)
+    return [view.exact(held, row) for row in range(held.n)]
 
 
 def _none(args: argparse.Namespace, settings: Settings) -> SetupError:

@@ -1,7 +1,7 @@
 """What the demo runs on: an embedded broker and ledger unless real ones are named, topics of its own, one worker.
 
-Everything the stage starts ends with it, also by `kill -9`; on a real broker and Redis it takes its own namespace away
-again.
+Everything the stage starts ends with it, also by `kill -9`. On a real broker and Redis, topics and keys of its own
+namespace stay, to be looked at.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from agents.commands.topics import installation
 from agents.settings import Settings, variable
 from stream.errors import Away, SetupError
 from stream.local.child import Child
+from stream.local.embedded import EmbeddedBroker, EmbeddedRedis
 from stream.transport import topics_admin
 
 START_S = 60.0  # Faust, numpy and pyarrow import in 3 s; on busy cores in 20
 LOOK_S = 0.1
+WORKER = [sys.executable, "-m", "agents.cli", "worker"]
 
 
 @dataclass(frozen=True)
@@ -49,18 +51,24 @@ def stage(settings: Settings) -> Iterator[Stage]:
     folder = Path(tempfile.mkdtemp(prefix="demo-", dir=settings.state_dir))
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        ours = _settings(settings, *stack.enter_context(neighbours(folder)))
+        ours = _settings(settings, *_neighbours(settings, stack))
         topics_admin.create(installation(ours))
-        worker = Child([sys.executable, "-m", "agents.cli", "worker"], folder / "worker.log", _environment(ours))
+        worker = Child(WORKER, folder / "worker.log", _environment(ours))
         stack.callback(worker.stop)
         yield Stage(ours, worker, _web_of(worker))
 
 
-@contextlib.contextmanager
-def neighbours(folder: Path) -> Iterator[tuple[str, str]]:
-    """Bootstrap servers and Redis URL: those named by the variables, embedded ones for those that are not."""
-    raise NotImplementedError
-    yield "", ""
+def _neighbours(settings: Settings, stack: contextlib.ExitStack) -> tuple[str, str]:
+    """Bootstrap servers and Redis URL: those somebody named, embedded ones for those nobody did."""
+    if "brokers" in settings.model_fields_set:
+        brokers = settings.brokers
+    else:
+        brokers = stack.enter_context(EmbeddedBroker()).address
+    if "redis_url" in settings.model_fields_set:
+        redis_url = settings.redis_url
+    else:
+        redis_url = stack.enter_context(EmbeddedRedis()).address
+    return brokers, redis_url
 
 
 def _settings(settings: Settings, brokers: str, redis_url: str) -> Settings:
