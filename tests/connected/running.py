@@ -69,7 +69,7 @@ def installation(of: Config) -> topics_admin.Installation:
 
 def fill(of: Config, values: Sequence[Sequence[bytes]], topic: str = SKU_EVENTS.name) -> None:
     """Append values to each partition of a topic."""
-    producer = Producer({"bootstrap.servers": of.brokers, "linger.ms": 2})
+    producer = Producer({"bootstrap.servers": of.brokers, "linger.ms": 2, "enable.idempotence": True})
     for partition, its in enumerate(values):
         for value in its:
             producer.produce(full_name(of.namespace, topic), value, partition=partition)
