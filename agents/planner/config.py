@@ -28,7 +28,7 @@ class Policy:
     holding_cost_rate_year: float = 0.25
     pack_milli: int = 1000
     min_order_milli: int = 0
-    max_stock_milli: int = -1  # -1: none
+    max_stock_milli: int = 0  # 0: none
     status: str = "active"
     confirms: bool = True  # False: the supplier does not confirm, ordered counts as confirmed
     category: str = ""
@@ -46,7 +46,7 @@ class PlannerConfig:
 
     shelf: int = 0
     namespace: str = "restock"
-    shape: dict[int, int] = field(default_factory=lambda: {s: 1 for s in Source})  # Source -> partitions
+    shape: dict[int, int] = field(default_factory=lambda: dict.fromkeys(Source, 1))  # Source -> partitions
     shelves: int = 1
     policy: Policy = Policy()
     currency: str = "EUR"

@@ -1,0 +1,299 @@
+"""`fold(shelf, records) -> Outcome`: the shelf after these records, and what we owe the world because of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+
+from agents.planner import fast, guards, machine, plan, wakes
+from agents.planner.config import LONG_AGO
+from agents.planner.journal import ENTRY, NO_DAY, SOLD_AT_ONCE
+from agents.planner.shelf import Rows, Shelf
+from stream.events.facts import key_of, key_text
+from stream.events.kinds import Flag, Kind, Source
+from stream.events.naming import row_key, split_row_key
+from stream.events.outgoing import Outgoing
+from stream.events.rows import SkuRecord, numbers
+
+Columns = dict[str, npt.NDArray[Any]]
+_CARTS = (Kind.CART_VIEWED, Kind.CART_ADDED, Kind.CART_REMOVED, Kind.CART_CHECKED_OUT)
+_FACTS = (Kind.FACT, Kind.FACT_GONE)
+_TEXTS = ("reference", "replenishment_id", "supplier", "raw")
+
+
+@dataclass
+class Outcome:
+    """What a fold owes: messages in order per SKU-location; the shelf knows which of its rows changed."""
+
+    messages: list[Outgoing] = field(default_factory=list)
+    rows: int = 0  # admitted
+    repeated: int = 0
+
+
+def fold(shelf: Shelf, records: Sequence[SkuRecord]) -> Outcome:
+    """Fold records of `sku-events`, which must follow on the shelf's offset in log order; the shelf is changed in place."""
+    out = Outcome()
+    for record in records:
+        assert record.offset >= shelf.offset, (
+            f"record {record.offset} was folded already; the shelf is at {shelf.offset}"
+        )
+        _fold_one(shelf, record, out)
+    return out
+
+
+def _fold_one(shelf: Shelf, record: SkuRecord, out: Outcome) -> None:
+    shelf.offset = record.offset
+    shelf.live = shelf.watermark_ms >= shelf.config.warm_until_ms
+    columns = numbers(record.rows)
+    keep = _admit(shelf, columns, out)
+    touched = np.zeros(0, np.int64)
+    if len(keep):
+        rows = record.rows if len(keep) == record.rows.num_rows else record.rows.take(pa.array(keep))
+        touched = _lanes(shelf, rows, numbers(rows), record.offset, out)
+    _move_marks(shelf, record)
+    for _, line, milli in shelf.carts.expire(shelf.watermark_ms):
+        _count(shelf, "abandoned", line, milli)
+    if len(touched):
+        wakes.refresh_due(shelf, touched)
+    shelf.offset = record.offset + 1
+    out.messages += wakes.arrive(shelf, record.offset)
+
+
+# -- admit ------------------------------------------------------------------------------------------------------------
+
+
+def _admit(shelf: Shelf, c: Columns, out: Outcome) -> Rows:
+    """Which rows are new: over their source partition's high-water mark, and not in the journal by event hash."""
+    n = len(c["kind"])
+    if n == 0:
+        return np.zeros(0, np.int64)
+    source = c["source"].astype(np.int64) << 32 | c["partition"].astype(np.int64)
+    coordinate = c["offset"] << 20 | c["line"].astype(np.int64)  # lines < 2^20, offsets < 2^43
+    new = np.ones(n, np.bool_)
+    for one in np.unique(source).tolist():
+        key = (one >> 32, one & 0xFFFFFFFF)
+        mine = source == one
+        high = shelf.high_water.get(key, -1)
+        new &= ~mine | (coordinate > high)
+        shelf.high_water[key] = max(high, int(coordinate[mine].max()))
+    again = int(n - np.count_nonzero(new))
+    if again:
+        shelf.counters["repeated:coordinates"] += again
+    keep = np.flatnonzero(new)
+    hashes = np.ascontiguousarray(c["event_hash"][keep])
+    _, first = np.unique(hashes, return_index=True)
+    fresh = np.zeros(len(keep), np.bool_)
+    fresh[first] = True
+    fresh &= ~shelf.journal.seen(hashes)
+    twice = int(len(keep) - np.count_nonzero(fresh))
+    if twice:
+        for topic, count in zip(*np.unique(c["source"][keep][~fresh], return_counts=True), strict=True):
+            shelf.counters[f"repeated:{Source(int(topic)).topic}"] += int(count)
+    keep = keep[fresh]
+    for topic, count in zip(*np.unique(c["source"][keep], return_counts=True), strict=True):
+        shelf.counters[f"accepted:{Source(int(topic)).topic}"] += int(count)
+    out.rows += len(keep)
+    out.repeated += again + twice
+    return keep
+
+
+def _move_marks(shelf: Shelf, record: SkuRecord) -> None:
+    for mark in record.marks:
+        key = (mark.source, mark.partition)
+        shelf.marks[key] = max(shelf.marks.get(key, LONG_AGO), mark.mark_ms)
+    wanted = sum(shelf.config.shape.values())
+    if len(shelf.marks) == wanted:
+        shelf.watermark_ms = max(shelf.watermark_ms, min(shelf.marks.values()))
+    shelf.live = shelf.watermark_ms >= shelf.config.warm_until_ms
+
+
+# -- lanes ------------------------------------------------------------------------------------------------------------
+
+
+def _lanes(shelf: Shelf, rows: pa.RecordBatch, c: Columns, offset: int, out: Outcome) -> Rows:
+    """Give every admitted row its effect; returns the rows of the shelf that were touched."""
+    kind = c["kind"].astype(np.int64)
+    in_cart = np.isin(kind, _CARTS)
+    in_facts = np.isin(kind, _FACTS)
+    has_facts = bool(in_facts.any())
+    row = np.full(len(kind), -1, np.int64)
+    named = ~in_facts & ~in_cart
+    n_before = shelf.n
+    located = in_cart & (rows.column("location").to_numpy(zero_copy_only=False) != "") if in_cart.any() else in_cart
+    _find_rows(shelf, rows, c["occurred_ms"], named | located, row)
+    if shelf.pending:
+        out.messages += wakes.catch_up(shelf, np.unique(row[named]))
+    entries = np.zeros(len(kind), ENTRY)
+    entries["event_hash"], entries["occurred_ms"] = c["event_hash"], c["occurred_ms"]
+    entries["day"], entries["row"] = NO_DAY, row
+    placed = kind == Kind.ORDER_PLACED
+    entries["order_hash"] = np.where(placed, c["order_hash"], 0)
+    entries["flags"] = np.where(placed & (c["flags"] & Flag.SOLD_AT_ONCE > 0), SOLD_AT_ONCE, 0)
+    at = np.flatnonzero(named)
+    if has_facts:
+        slow = np.flatnonzero(named | in_facts)
+    else:
+        lines = fast.Lines(row[at], kind[at], c["milli"][at], c["occurred_ms"][at], c["flags"][at], c["price"][at])
+        moved = fast.run(shelf, lines, offset)
+        entries["delta"][at], entries["day"][at] = moved.delta, moved.day
+        slow = at[moved.slow]
+    touched = [row[at], np.arange(n_before, shelf.n)]
+    if len(slow):
+        touched.append(_slow_lane(shelf, rows, c, row, slow, entries, offset, out))
+    if in_cart.any() or (c["cart_hash"][placed] != 0).any():
+        _carts(shelf, rows, c, kind, in_cart)
+    shelf.journal.append(offset, entries, shelf.watermark_ms)
+    return np.unique(np.concatenate(touched))
+
+
+def _find_rows(shelf: Shelf, rows: pa.RecordBatch, occurred_ms: Rows, named: npt.NDArray[np.bool_], row: Rows) -> None:
+    """The shelf's row number of each named row, making new ones in log order."""
+    at = np.flatnonzero(named)
+    if len(at) == 0:
+        return
+    sku, location = (rows.column(name).dictionary_encode() for name in ("sku", "location"))
+    places = location.dictionary.to_pylist()
+    code = sku.indices.to_numpy().astype(np.int64)[at] * len(places) + location.indices.to_numpy()[at]
+    unique, first, back = np.unique(code, return_index=True, return_inverse=True)
+    skus = sku.dictionary.to_pylist()
+    found = np.empty(len(unique), np.int64)
+    for i in np.argsort(first, kind="stable").tolist():
+        which, where = divmod(int(unique[i]), len(places))
+        found[i] = shelf.row_of(skus[which], places[where], int(occurred_ms[at[first[i]]]))
+    row[at] = found[back.reshape(-1)]
+
+
+def _slow_lane(
+    shelf: Shelf,
+    batch: pa.RecordBatch,
+    c: Columns,
+    row: Rows,
+    slow: Rows,
+    entries: npt.NDArray[Any],
+    offset: int,
+    out: Outcome,
+) -> Rows:
+    """Event by event, in log order."""
+    picked = batch.take(pa.array(slow))
+    texts = [picked.column(name).to_pylist() for name in _TEXTS]
+    names = [f for f in machine.Event._fields if f not in _TEXTS]
+    values = [c[name][slow].tolist() for name in names]
+    facts = picked.column("fact").to_pylist()
+    taken: dict[int, machine.Row] = {}
+    placed_now: dict[int, tuple[int, bool]] = {}
+    moves: dict[int, list[tuple[int, int]]] = {}
+    touched: list[Rows] = []
+    for i, numbers_ in enumerate(zip(*values, *texts, strict=True)):
+        event = machine.Event(*numbers_)
+        if event.kind in _FACTS:
+            touched.append(_put_back(shelf, taken))
+            touched.append(_fact(shelf, event, facts[i], offset, out))
+            continue
+        number = int(row[slow[i]])
+        if number not in taken:
+            taken[number] = machine.take(shelf, [number])[number]
+        one = taken[number]
+        moved_now = 0
+        if event.kind == Kind.STOCK_COUNTED:
+            moved_now = sum(delta for at, delta in moves.get(number, ()) if at > event.occurred_ms)
+        effect, messages = machine.apply(shelf, one, event, placed_now, moved_now)
+        if event.kind == Kind.ORDER_PLACED and event.order_hash:
+            placed_now[event.order_hash] = (effect.day, bool(event.flags & Flag.SOLD_AT_ONCE))
+        moves.setdefault(number, []).append((event.occurred_ms, effect.delta))
+        entries["delta"][slow[i]], entries["day"][slow[i]] = effect.delta, effect.day
+        if Kind.SUPPLY_ORDERED <= event.kind <= Kind.SUPPLY_CANCELLED or event.kind == Kind.STOCK_RECEIVED:
+            plan.replan_imminent(shelf, one, event.occurred_ms)
+        one.as_of_offset = offset
+        out.messages += [m for m in messages if shelf.live or m.topic == "dead-letters"]
+        out.messages += machine.settle(shelf, one, event.cause, event.occurred_ms, shelf.watermark_ms)
+    touched.append(_put_back(shelf, taken))
+    return np.concatenate(touched)
+
+
+def _put_back(shelf: Shelf, taken: dict[int, machine.Row]) -> Rows:
+    numbers_ = machine.put_back(shelf, taken)
+    taken.clear()
+    guards.unsettled(shelf, numbers_)
+    return numbers_
+
+
+def _fact(shelf: Shelf, event: machine.Event, text: str, offset: int, out: Outcome) -> Rows:
+    """Learn or forget a fact; rows whose policy it changes get new thresholds, from this place in the log on."""
+    said = orjson.loads(text)
+    key = key_of(said) if isinstance(said, dict) else tuple(said)
+    concerned = set(_concerned(shelf, key))
+    out.messages += wakes.catch_up(shelf, np.array(sorted(concerned), np.int64))  # by what held until now
+    shelf.facts.put(key_text(key), None if event.kind == Kind.FACT_GONE else text)
+    shelf.changed_facts.add(key_text(key))
+    if key[0] == "location":
+        for r in concerned:
+            shelf.fact_zone[r] = shelf.zone_id(shelf.facts.zone(key[1]))
+        return np.zeros(0, np.int64)
+    if key[0] == "policy" and event.kind == Kind.FACT:
+        shelf.row_of(key[1], key[2], max(event.occurred_ms, shelf.watermark_ms))
+    rows = np.array(sorted(concerned.union(_concerned(shelf, key))), np.int64)
+    if len(rows) == 0:
+        return rows
+    before = shelf.policy[rows].copy()
+    for r in rows.tolist():
+        shelf.policy[r] = shelf.facts.policy_record(*shelf.names[r])
+    rows = rows[(before != shelf.policy[rows]) | (shelf.hot["as_of_offset"][rows] == offset)]
+    if len(rows) == 0:
+        return rows
+    plan.replan(shelf, rows, np.full(len(rows), event.occurred_ms))
+    taken = machine.take(shelf, rows.tolist())
+    for one in taken.values():
+        one.sum_orders()
+        one.as_of_offset = offset
+        out.messages += machine.settle(shelf, one, f"{event.cause}-{one.key}", event.occurred_ms, shelf.watermark_ms)
+    return _put_back(shelf, taken)
+
+
+def _concerned(shelf: Shelf, key: tuple[str, ...]) -> list[int]:
+    """Rows a fact under this key is about, as the facts now stand."""
+    if key[0] == "location":
+        return [r for r, (_, location) in enumerate(shelf.names) if location == key[1]]
+    return shelf.facts.rows_of(key, shelf.names, shelf.sku_rows)
+
+
+def _carts(shelf: Shelf, batch: pa.RecordBatch, c: Columns, kind: Rows, in_cart: npt.NDArray[np.bool_]) -> None:
+    """Carts in log order: counted a row, converted by orders that name them."""
+    carts = shelf.carts
+    at = np.flatnonzero(in_cart | ((kind == Kind.ORDER_PLACED) & (c["cart_hash"] != 0)))
+    skus = batch.column("sku").take(pa.array(at)).to_pylist()
+    places = batch.column("location").take(pa.array(at)).to_pylist()
+    for i, sku, place in zip(at.tolist(), skus, places, strict=True):
+        cart, milli, when = int(c["cart_hash"][i]), int(c["milli"][i]), int(c["occurred_ms"][i])
+        line = row_key(sku, place)
+        if kind[i] == Kind.ORDER_PLACED:
+            used = carts.take(cart, line, milli)
+            used += carts.take(cart, row_key(sku, ""), milli - used)
+            _count(shelf, "converted", line, used)
+        elif kind[i] == Kind.CART_CHECKED_OUT:
+            carts.check_out(cart, when)
+        elif kind[i] == Kind.CART_VIEWED:
+            carts.add(cart, line, 0, when)
+            _count(shelf, "viewed", line, milli)
+        elif kind[i] == Kind.CART_ADDED:
+            carts.add(cart, line, milli, when)
+            _count(shelf, "added", line, milli)
+        else:
+            carts.take(cart, line, milli, when)
+            _count(shelf, "removed", line, milli)
+
+
+def _count(shelf: Shelf, name: str, line: str, milli: int) -> None:
+    """Count a cart line at its row; one without location at every location of the SKU."""
+    if milli == 0:
+        return
+    sku, location = split_row_key(line)
+    rows = shelf.sku_rows.get(sku, []) if location == "" else [shelf.index[sku, location]]
+    for r in rows:
+        shelf.hot[name][r] += milli
+        shelf.dirty_hot[r] = True

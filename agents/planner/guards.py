@@ -1,0 +1,73 @@
+"""Guards: the range of available stock in which a row decides nothing. Twins of the conditions in alerts.py and propose.
+
+Each condition there is a comparison of available stock plus constants of the row with a threshold. Here each becomes a
+bound on available stock alone; the greatest lower and the least upper bound are the row's guard, both exclusive.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from agents.planner.alerts import CRITICAL
+from agents.planner.config import LONG_AGO, NEVER
+from agents.planner.machine import shift_of
+from agents.planner.shelf import Rows, Shelf
+
+Ints = npt.NDArray[np.int64]
+
+
+def slack(share: float, threshold: Ints) -> Ints:
+    """Hysteresis in milli, as `alerts.slack`."""
+    return np.maximum(1000, (threshold * share).astype(np.int64))
+
+
+def bounds(shelf: Shelf, rows: Rows) -> tuple[Ints, Ints]:
+    """(lo, hi): while lo < available < hi, `settle` would do nothing; shapes (n,)."""
+    h = shelf.hot[rows]
+    lo, hi = np.full(len(rows), LONG_AGO, np.int64), np.full(len(rows), NEVER, np.int64)
+    if not shelf.live:
+        return lo, hi
+    share = shelf.config.hysteresis
+    available = h["on_hand"] - h["allocated"]
+
+    def severity(kind: str) -> Ints:
+        return np.asarray((h["alerting"] >> shift_of(kind)) & 3)
+
+    def below(where: npt.NDArray[np.bool_], bound: Ints | int) -> None:
+        np.copyto(lo, np.maximum(lo, bound), where=where)
+
+    def above(where: npt.NDArray[np.bool_], bound: Ints | int) -> None:
+        np.copyto(hi, np.minimum(hi, bound), where=where)
+
+    point, coming = h["reorder_point"], h["in_transit"] + h["confirmed"]
+    low = severity("low_stock")
+    below((point > 0) & ((low == 0) | ((low < CRITICAL) & (available + coming > point))), point - coming)
+    below((point > 0) & (low < CRITICAL), h["safety_stock"] - coming - 1)
+    above(low > 0, np.where(point > 0, point + slack(share, point) - coming + 1, LONG_AGO))
+    soon, imminent = h["imminent_point"], severity("stockout_imminent")
+    below((imminent == 0) & (available > 0), soon - 1)
+    above((imminent == 0) & (available <= 0), 1)
+    below(imminent > 0, 0)
+    above(imminent > 0, soon + slack(share, soon))
+    out = severity("stocked_out")
+    below(out == 0, np.where(h["demand_rate"] > 0, 0, -1))
+    above(out > 0, 1)
+    most, over, held = h["over_point"], severity("overstock"), h["in_transit"] + h["on_order"]
+    above((over == 0) & (most < NEVER), most - held + 1)
+    below(over > 0, np.where(most < NEVER, most - slack(share, most) - held, NEVER))
+    proposes = shelf.policy["orderable"][rows] > 0
+    below(proposes, np.minimum(point, h["order_up_to"] - 1) - held - h["proposed"])
+    return lo, hi
+
+
+def unsettled(shelf: Shelf, rows: Rows) -> npt.NDArray[np.bool_]:
+    """Which rows might decide something as they stand; sets their guards. Shape (n,)."""
+    lo, hi = bounds(shelf, rows)
+    shelf.guard_lo[rows], shelf.guard_hi[rows] = lo, hi
+    if not shelf.live:
+        return np.zeros(len(rows), np.bool_)
+    h = shelf.hot[rows]
+    available = h["on_hand"] - h["allocated"]
+    off = (h["on_hand"] < 0) != (((h["alerting"] >> shift_of("discrepancy")) & 3) > 0)
+    return np.asarray(off | (h["count_off_day"] > 0) | (available <= lo) | (available >= hi))

@@ -1,0 +1,155 @@
+"""The journal: the last rows of a shelf, for three questions.
+
+Was this event seen before? Which day was this cancelled order placed on? What moved after this count? One chunk per
+`sku-events` record, so that what is kept never depends on how polls were cut; 50 B a row, bounded in rows and in days.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agents.planner.config import DAY_MS, LONG_AGO
+
+Hashes = npt.NDArray[np.uint64]
+Ints = npt.NDArray[np.int64]
+
+ENTRY = np.dtype(
+    [
+        ("event_hash", "<u8"),
+        ("order_hash", "<u8"),  # of placed lines only, else 0
+        ("row", "<i4"),
+        ("flags", "<u1"),
+        ("day", "<i4"),  # demand day of a placed line; NO_DAY where it taught nothing
+        ("delta", "<i8"),  # milli added to on hand
+        ("occurred_ms", "<i8"),
+    ]
+)
+NO_DAY = -(2**31)
+SOLD_AT_ONCE = 1
+
+
+class HashIndex:
+    """Hash -> sequence number, as a few sorted arrays of doubling size (as a log-structured merge tree is built).
+
+    A lookup costs one binary search a level; 8 + 8 B an entry where a dict of ints takes over 100.
+    """
+
+    def __init__(self) -> None:
+        self._levels: list[tuple[Hashes, Ints]] = []
+
+    def add(self, hashes: Hashes, numbers: Ints) -> None:
+        """Add entries; a hash may come more than once, the highest number wins."""
+        if len(hashes) == 0:
+            return
+        order = np.argsort(hashes, kind="stable")
+        self._levels.append((hashes[order], numbers[order]))
+        while len(self._levels) > 1 and len(self._levels[-2][0]) < 2 * len(self._levels[-1][0]):
+            (h1, s1), (h2, s2) = self._levels[-2:]
+            h, s = np.concatenate([h1, h2]), np.concatenate([s1, s2])
+            order = np.argsort(h, kind="stable")  # older entries of one hash stay before newer ones
+            self._levels[-2:] = [(h[order], s[order])]
+
+    def find(self, hashes: Hashes) -> Ints:
+        """The highest number of each hash, -1 where it is unknown; shape (n,)."""
+        found = np.full(len(hashes), -1, np.int64)
+        for known, numbers in self._levels:
+            at = np.searchsorted(known, hashes, side="right") - 1
+            hit = (at >= 0) & (known[np.maximum(at, 0)] == hashes)
+            found = np.where(hit, np.maximum(found, numbers[np.maximum(at, 0)]), found)
+        return found
+
+    def forget(self, below: int) -> None:
+        """Drop numbers under `below` once they are more than half of what is held."""
+        kept: list[tuple[Hashes, Ints]] = []
+        for hashes, numbers in self._levels:
+            keep = numbers >= below
+            if int(keep.sum()) * 2 < len(numbers):
+                hashes, numbers = hashes[keep], numbers[keep]
+            if len(hashes):
+                kept.append((hashes, numbers))
+        self._levels = kept
+
+    def __len__(self) -> int:
+        return sum(len(h) for h, _ in self._levels)
+
+
+@dataclass
+class Chunk:
+    """The rows of one `sku-events` record."""
+
+    offset: int
+    first: int  # sequence number of its first row
+    entries: npt.NDArray[Any]
+
+
+class Journal:
+    """Chunks in log order with their indices; `horizon_ms` is the latest event time that was already dropped."""
+
+    def __init__(self, rows_max: int, days_max: int) -> None:
+        self.rows_max, self.days_max = rows_max, days_max
+        self.chunks: deque[Chunk] = deque()
+        self.first = 0  # sequence number of the oldest row kept
+        self.next = 0
+        self.horizon_ms = LONG_AGO
+        self._events, self._orders = HashIndex(), HashIndex()
+        self.changed: dict[bytes, bytes | None] = {}
+
+    def seen(self, event_hash: Hashes) -> npt.NDArray[np.bool_]:
+        """Which of these events are in the journal, shape (n,)."""
+        return np.asarray(self._events.find(event_hash) >= self.first)
+
+    def placed(self, order_hash: int) -> tuple[int, int, bool] | None:
+        """(row, demand day, sold at once) of a placed order line, None where it is unknown or too long ago."""
+        number = int(self._orders.find(np.array([order_hash], np.uint64))[0])
+        if number < self.first or order_hash == 0:
+            return None
+        lo, hi = 0, len(self.chunks) - 1
+        while lo < hi:
+            mid = (lo + hi + 1) // 2
+            lo, hi = (mid, hi) if self.chunks[mid].first <= number else (lo, mid - 1)
+        entry = self.chunks[lo].entries[number - self.chunks[lo].first]
+        return int(entry["row"]), int(entry["day"]), bool(entry["flags"] & SOLD_AT_ONCE)
+
+    def moved_after(self, row: int, instant_ms: int) -> int:
+        """Milli added to a row's on hand by kept movements that occurred after an instant."""
+        total = 0
+        for chunk in self.chunks:
+            e = chunk.entries
+            total += int(e["delta"][(e["row"] == row) & (e["occurred_ms"] > instant_ms)].sum())
+        return total
+
+    def append(self, offset: int, entries: npt.NDArray[Any], watermark_ms: int) -> None:
+        """Take in a record's rows and drop what is over the bounds; a row lasts at least `rows_max` newer ones."""
+        if len(entries):
+            self._take(offset, entries)
+            self.changed[str(offset).encode()] = entries.tobytes()
+        while self.chunks and (
+            self.next - self.first - len(self.chunks[0].entries) >= self.rows_max
+            or int(self.chunks[0].entries["occurred_ms"].max()) < watermark_ms - self.days_max * DAY_MS
+        ):
+            gone = self.chunks.popleft()
+            self.first += len(gone.entries)
+            self.horizon_ms = max(self.horizon_ms, int(gone.entries["occurred_ms"].max()))
+            self.changed[str(gone.offset).encode()] = None
+            self._events.forget(self.first)
+            self._orders.forget(self.first)
+
+    def _take(self, offset: int, entries: npt.NDArray[Any]) -> None:
+        numbers = np.arange(self.next, self.next + len(entries), dtype=np.int64)
+        self.chunks.append(Chunk(offset, self.next, entries))
+        self.next += len(entries)
+        self._events.add(np.ascontiguousarray(entries["event_hash"]), numbers)
+        orders = entries["order_hash"] != 0
+        self._orders.add(np.ascontiguousarray(entries["order_hash"][orders]), numbers[orders])
+
+    def load(self, fields: dict[bytes, bytes], first: int, horizon_ms: int) -> None:
+        """Rebuild from the ledger's section."""
+        self.first = self.next = first
+        self.horizon_ms = horizon_ms
+        for name in sorted(fields, key=int):
+            self._take(int(name), np.frombuffer(fields[name], ENTRY))

@@ -1,0 +1,146 @@
+"""A shelf to ledger sections and back: what changed since the last write, and everything at acquisition."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+import orjson
+
+from agents.planner import guards, wakes
+from agents.planner.config import STATE_VERSION, PlannerConfig
+from agents.planner.shelf import Rows, Shelf, Wake
+from agents.planner.view import readable
+from stream.errors import PartitionsChanged, SetupError
+from stream.ledger.port import Place, Write
+
+_wakes_encode = msgspec.msgpack.Encoder().encode
+_wakes_decode = msgspec.msgpack.Decoder(list[Wake]).decode
+
+
+def place(shelf: Shelf) -> Place:
+    """Where the shelf stands."""
+    if not shelf.pending:
+        return Place(shelf.offset)
+    return Place(shelf.offset, f"{shelf.pending[-1].offset}:{len(shelf.pending)}:{shelf.pass_wakes}:{shelf.cursor}")
+
+
+def changes(shelf: Shelf, expected: Place, messages: Any, views: int) -> Write:
+    """Everything that changed since the last call, as one write; at most `views` readable hashes with it."""
+    n = shelf.n
+    hot, model = np.flatnonzero(shelf.dirty_hot[:n]), np.flatnonzero(shelf.dirty_model[:n])
+    facts = {name.encode(): _encoded(shelf.facts.facts.get(name)) for name in sorted(shelf.changed_facts)}
+    view = np.flatnonzero(shelf.dirty_view[:n])[:views]
+    write = Write(
+        expected,
+        place(shelf),
+        {
+            "hot": shelf.pack_hot(hot),
+            "model": shelf.pack_model(model),
+            "facts": facts,
+            "journal": dict(shelf.journal.changed),
+            "carts": shelf.carts.pack_changes(),
+        },
+        messages,
+        readable(shelf, view),
+    )
+    shelf.dirty_hot[hot] = shelf.dirty_model[model] = shelf.dirty_view[view] = False
+    if not shelf.dirty_view[:n].any():
+        shelf.clean_through = max(shelf.offset, 0)
+    write.changes["meta"] = dict(meta(shelf).items())
+    shelf.journal.changed.clear()
+    shelf.changed_facts.clear()
+    return write
+
+
+def _encoded(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()
+
+
+def meta(shelf: Shelf) -> dict[bytes, bytes]:
+    """The shelf's own numbers; small, written whole with every write."""
+    return {
+        b"version": str(STATE_VERSION).encode(),
+        b"fixed": _json(shelf.config.fixed()),
+        b"marks": _json({f"{s}:{p}": m for (s, p), m in sorted(shelf.marks.items())}),
+        b"high_water": _json({f"{s}:{p}": v for (s, p), v in sorted(shelf.high_water.items())}),
+        b"watermark_ms": str(shelf.watermark_ms).encode(),
+        b"counters": _json(dict(sorted(shelf.counters.items()))),
+        b"pool": shelf.pool.tobytes(),
+        b"pool_next": shelf.pool_next.tobytes(),
+        b"pending": _wakes_encode(shelf.pending),
+        b"sweep": _json([shelf.pass_wakes, shelf.cursor]),
+        b"zones": _json(shelf.zones),
+        b"journal": _json([shelf.journal.first, shelf.journal.horizon_ms]),
+        b"clean_through": str(shelf.clean_through).encode(),
+    }
+
+
+def _json(value: Any) -> bytes:
+    return orjson.dumps(value)
+
+
+def load(config: PlannerConfig, sections: Mapping[str, Mapping[bytes, bytes]], offset: int) -> Shelf:
+    """The shelf as it was kept. Raises PartitionsChanged or SetupError where it was begun under another shape."""
+    shelf = Shelf(config)
+    kept = sections.get("meta", {})
+    if not kept:
+        return shelf
+    _check(config, kept)
+    shelf.offset = offset
+    shelf.watermark_ms = int(kept[b"watermark_ms"])
+    shelf.live = shelf.watermark_ms >= config.warm_until_ms
+    shelf.zones = orjson.loads(kept[b"zones"])
+    for text, value in orjson.loads(kept[b"marks"]).items():
+        source, partition = text.split(":")
+        shelf.marks[int(source), int(partition)] = value
+    for text, value in orjson.loads(kept[b"high_water"]).items():
+        source, partition = text.split(":")
+        shelf.high_water[int(source), int(partition)] = value
+    shelf.counters = Counter(orjson.loads(kept[b"counters"]))
+    shelf.pool = np.frombuffer(kept[b"pool"], np.int64).reshape(shelf.pool.shape).copy()
+    shelf.pool_next = np.frombuffer(kept[b"pool_next"], np.int64).reshape(shelf.pool.shape).copy()
+    shelf.pending = _wakes_decode(kept[b"pending"])
+    shelf.pass_wakes, shelf.cursor = orjson.loads(kept[b"sweep"])
+    shelf.clean_through = int(kept[b"clean_through"])
+    for name, fact in sorted(sections.get("facts", {}).items()):
+        shelf.facts.put(name.decode(), fact.decode())
+    first, horizon_ms = orjson.loads(kept[b"journal"])
+    shelf.journal.load(dict(sections.get("journal", {})), first, horizon_ms)
+    shelf.carts.load(dict(sections.get("carts", {})))
+    hot, model = sections.get("hot", {}), sections.get("model", {})
+    shelf.add_packed([(key, value, model[key]) for key, value in hot.items()])
+    rows: Rows = np.arange(shelf.n)
+    if shelf.n:
+        guards.unsettled(shelf, rows)
+        wakes.refresh_due(shelf, rows)
+        shelf.dirty_view[: shelf.n] = shelf.hot["as_of_offset"][: shelf.n] >= shelf.clean_through
+    return shelf
+
+
+def _check(config: PlannerConfig, kept: Mapping[bytes, bytes]) -> None:
+    version = int(kept[b"version"])
+    if version > STATE_VERSION:
+        raise SetupError(
+            f"shelf {config.shelf} was written by newer code",
+            f"its state has version {version}, this code writes {STATE_VERSION}",
+            "start the newer version, or restore a snapshot taken before the upgrade",
+        )
+    then, now = orjson.loads(kept[b"fixed"]), config.fixed()
+    for name in ("shape", "shelves"):
+        if then[name] != now[name]:
+            raise PartitionsChanged(
+                f"the number of partitions has changed since shelf {config.shelf} was begun",
+                f"{name} was {then[name]}, is {now[name]}",
+                "set RESTOCK_SHELVES, RESTOCK_SOURCE_PARTITIONS and RESTOCK_FACT_PARTITIONS back; to change them for good, "
+                "start a new namespace and replay",
+            )
+    if then != now:
+        raise SetupError(
+            f"shelf {config.shelf} was begun under another setting",
+            ", ".join(f"{k} was {then[k]}, is {now[k]}" for k in now if then.get(k) != now[k]),
+            "use the old setting, or a new namespace",
+        )

@@ -1,0 +1,541 @@
+"""The slow lane: one row, one event at a time, in plain integers. What a row is, and every rule about it.
+
+A `Row` is a row of the shelf taken out of the arrays: attributes named as in `shelf.HOT`, plus its orders, alerts and
+days kept aside. `apply` gives an event its physical effect; `settle` then decides. Both are functions of the row, the
+event and the shelf's facts, so a replay decides the same.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from agents.planner import alerts, days, life, messages
+from agents.planner.config import HISTORY_DAYS, NEVER
+from agents.planner.facts import POLICY
+from agents.planner.journal import NO_DAY
+from agents.planner.shelf import CLOSED_ONCE, FIELDS, HOT, STOCK_KNOWN, Ahead, Alert, Order, Rows, Shelf
+from models.stock import reorder
+from stream.events.cloudevents import dead_letter
+from stream.events.kinds import Flag, Kind, Source
+from stream.events.outgoing import Outgoing
+
+PolicyRow: Any = namedtuple("PolicyRow", POLICY.names or ())  # type: ignore[misc]  # as the dtype says
+
+
+class Event(NamedTuple):
+    """One row of `sku-events` for the slow lane."""
+
+    kind: int
+    milli: int
+    occurred_ms: int
+    source: int
+    partition: int
+    offset: int
+    line: int
+    order_hash: int
+    price: float
+    flags: int
+    logged_ms: int
+    expected_ms: int
+    reference: str | None
+    replenishment_id: str | None
+    supplier: str | None
+    raw: bytes | None
+
+    @property
+    def cause(self) -> str:
+        """Source coordinates, as ids derive from them."""
+        return f"{Source(self.source).topic}-{self.partition}-{self.offset}-{self.line}"
+
+    @property
+    def late(self) -> bool:
+        """Whether it occurred before its own partition's mark."""
+        return bool(self.flags & Flag.LATE)
+
+
+class Effect(NamedTuple):
+    """What the journal keeps of an applied event."""
+
+    delta: int = 0  # added to on hand
+    day: int = NO_DAY  # demand day of a placed line
+
+
+class Row:
+    """A row of the shelf, taken out."""
+
+    # Generated from shelf.HOT; declared for the type checker.
+    on_hand: int
+    allocated: int
+    in_transit: int
+    on_order: int
+    confirmed: int
+    proposed: int
+    day: int
+    day_start_ms: int
+    day_end_ms: int
+    next_end_ms: int
+    opening: int
+    flow0: int
+    flow1: int
+    units0: int
+    units1: int
+    after0: int
+    after1: int
+    reorder_point: int
+    order_up_to: int
+    safety_stock: int
+    expected: int
+    imminent_point: int
+    over_point: int
+    cycles: int
+    counted_ms: int
+    alerting: int
+    count_off_day: int
+    timer_ms: int
+    sent_ms: int
+    sent_offset: int
+    updated_ms: int
+    as_of_offset: int
+    zone: int
+    flags: int
+    ordered: int
+    cancelled: int
+    returned: int
+    fulfilled: int
+    received: int
+    written_off: int
+    late: int
+    viewed: int
+    added: int
+    removed: int
+    abandoned: int
+    converted: int
+    demand_rate: float
+    price: float
+
+    __slots__ = (*FIELDS, "alerts", "ahead", "key", "location", "number", "orders", "policy", "sku")
+
+    def __init__(self, shelf: Shelf, number: int, values: tuple[Any, ...]) -> None:
+        for name, value in zip(FIELDS, values, strict=True):
+            setattr(self, name, value)
+        self.number = number
+        self.sku, self.location = shelf.names[number]
+        self.key = shelf.keys[number].decode()
+        self.orders: list[Order] = shelf.orders.get(number, [])
+        self.alerts: dict[str, Alert] = shelf.alerts.get(number, {})
+        self.ahead: dict[int, Ahead] = shelf.ahead.get(number, {})
+        self.policy: Any = PolicyRow(*shelf.policy[number].tolist())
+
+    @property
+    def available(self) -> int:
+        """On hand less allocated."""
+        return self.on_hand - self.allocated
+
+    @property
+    def position(self) -> int:
+        """Inventory position: available, in transit, on order, proposed."""
+        return self.on_hand - self.allocated + self.in_transit + self.on_order + self.proposed
+
+    @property
+    def covered(self) -> int:
+        """What low_stock looks at: available, coming by truck, or confirmed by a supplier."""
+        return self.on_hand - self.allocated + self.in_transit + self.confirmed
+
+    def sum_orders(self) -> None:
+        """Bring the three sums in line with the open replenishments."""
+        self.orders = [o for o in self.orders if o.status in life.OPEN and o.remaining > 0]
+        self.proposed = sum(o.remaining for o in self.orders if o.status == "proposed")
+        placed = [o for o in self.orders if o.status != "proposed"]
+        self.on_order = sum(o.remaining for o in placed)
+        self.confirmed = sum(o.remaining for o in placed if o.status in life.CONFIRMED or not self.policy.confirms)
+
+
+def take(shelf: Shelf, numbers: list[int]) -> dict[int, Row]:
+    """Take rows out of the arrays."""
+    values = shelf.hot[np.array(numbers, np.int64)].tolist()
+    return {n: Row(shelf, n, v) for n, v in zip(numbers, values, strict=True)}
+
+
+def put_back(shelf: Shelf, rows: dict[int, Row]) -> Rows:
+    """Put rows back into the arrays; returns their numbers."""
+    if not rows:
+        return np.zeros(0, np.int64)
+    numbers = np.fromiter(rows, np.int64, len(rows))
+    for row in rows.values():
+        row.alerting = sum(a.severity << shift_of(kind) for kind, a in row.alerts.items())
+    shelf.hot[numbers] = np.array([tuple(getattr(r, f) for f in FIELDS) for r in rows.values()], HOT)
+    for n, row in rows.items():
+        for kept, where in ((row.orders, shelf.orders), (row.alerts, shelf.alerts), (row.ahead, shelf.ahead)):
+            if kept:
+                where[n] = kept  # type: ignore[assignment]
+            else:
+                where.pop(n, None)
+    shelf.dirty_hot[numbers] = shelf.dirty_view[numbers] = True
+    return numbers
+
+
+def shift_of(kind: str) -> int:
+    """Where a kind's severity (two bits) stands in `alerting`."""
+    return 2 * tuple(alerts.KINDS).index(kind)
+
+
+# -- effects ----------------------------------------------------------------------------------------------------------
+
+
+def apply(
+    shelf: Shelf, row: Row, event: Event, placed_now: dict[int, tuple[int, bool]], moved_now: int
+) -> tuple[Effect, list[Outgoing]]:
+    """Give an event its physical effect.
+
+    `placed_now`: order lines placed earlier in the same record (not in the journal yet): hash -> (day, sold at once);
+    `moved_now`: for a count, milli this row moved after the counted instant earlier in the same record.
+    """
+    out: list[Outgoing] = []
+    kind, milli = event.kind, event.milli
+    on_hand, allocated = 0, 0
+    day = NO_DAY
+    if kind == Kind.ORDER_PLACED:
+        row.ordered += milli
+        if event.flags & Flag.SOLD_AT_ONCE:
+            on_hand = -milli
+            row.fulfilled += milli
+        else:
+            allocated = milli
+        if event.price == event.price:
+            row.price = event.price
+        day = _demand(shelf, row, event)
+    elif kind == Kind.ORDER_CANCELLED:
+        on_hand, allocated = _cancelled(shelf, row, event, placed_now)
+    elif kind == Kind.ORDER_FULFILLED:
+        row.fulfilled += milli
+        on_hand, allocated = -milli, -min(milli, row.allocated)
+        if milli > row.allocated:
+            shelf.counters["unmatched:order.fulfilled"] += 1
+    elif kind == Kind.ORDER_RETURNED:
+        row.returned += milli
+        on_hand = milli
+    elif kind == Kind.STOCK_RECEIVED:
+        row.received += milli
+        row.flags |= STOCK_KNOWN
+        on_hand = milli
+        out += _receive(shelf, row, event)
+    elif kind == Kind.STOCK_ADJUSTED:
+        row.flags |= STOCK_KNOWN
+        on_hand = milli
+    elif kind == Kind.STOCK_WRITTEN_OFF:
+        row.written_off += milli
+        on_hand = -milli
+    elif kind == Kind.TRANSFER_LEFT:
+        on_hand = -milli
+    elif kind == Kind.TRANSFER_COMING:
+        row.in_transit += milli
+    elif kind == Kind.TRANSFER_ARRIVED:
+        if milli > row.in_transit:
+            shelf.counters["unmatched:stock.transfer_received"] += 1
+        row.in_transit -= min(milli, row.in_transit)
+        row.flags |= STOCK_KNOWN
+        on_hand = milli
+    elif kind == Kind.STOCK_COUNTED:
+        on_hand, refusal = _counted(shelf, row, event, moved_now)
+        out += refusal
+    else:
+        out += _supply(shelf, row, event)
+    if kind != Kind.STOCK_COUNTED and event.occurred_ms <= row.counted_ms:
+        on_hand = 0  # the last count saw it already
+    row.on_hand += on_hand
+    row.allocated += allocated
+    _flow(shelf, row, event, on_hand - allocated)
+    row.updated_ms = max(row.updated_ms, event.occurred_ms)
+    return Effect(on_hand, day), out
+
+
+def _is_late(row: Row, event: Event) -> bool:
+    return event.late or (event.occurred_ms < row.day_start_ms and bool(row.flags & CLOSED_ONCE))
+
+
+def _demand(shelf: Shelf, row: Row, event: Event) -> int:
+    """Book demand on its day; returns the day, NO_DAY where it teaches nothing."""
+    if _is_late(row, event):
+        row.late += event.milli
+        shelf.counters["late"] += 1
+        return NO_DAY
+    day = _day(shelf, row, event.occurred_ms)
+    if day == row.day:
+        row.units0 += event.milli
+    elif day == row.day + 1:
+        row.units1 += event.milli
+    else:
+        row.ahead.setdefault(day, Ahead()).units += event.milli
+    return day
+
+
+def _day(shelf: Shelf, row: Row, instant_ms: int) -> int:
+    """The day bucket of an instant that is not late; a row that has never closed opens an earlier day for it."""
+    if instant_ms < row.day_start_ms:
+        _open_earlier(shelf, row, instant_ms)
+    if instant_ms < row.day_end_ms:
+        return row.day
+    if instant_ms < row.next_end_ms:
+        return row.day + 1
+    return max(days.day_of(shelf.zones[row.zone], instant_ms), row.day + 2)
+
+
+def _open_earlier(shelf: Shelf, row: Row, instant_ms: int) -> None:
+    zone = shelf.zones[row.zone]
+    for day, units, after, flow in (
+        (row.day, row.units0, row.after0, row.flow0),
+        (row.day + 1, row.units1, row.after1, row.flow1),
+    ):
+        if units or after or flow:
+            row.ahead[day] = Ahead(units, after, flow)
+    row.day = days.day_of(zone, instant_ms)
+    row.day_start_ms = days.midnight_ms(zone, row.day)
+    row.day_end_ms = days.midnight_ms(zone, row.day + 1)
+    row.next_end_ms = days.midnight_ms(zone, row.day + 2)
+    now, then = row.ahead.pop(row.day, Ahead()), row.ahead.pop(row.day + 1, Ahead())
+    row.units0, row.after0, row.flow0 = now.units, now.after, now.flow
+    row.units1, row.after1, row.flow1 = then.units, then.after, then.flow
+
+
+def _flow(shelf: Shelf, row: Row, event: Event, milli: int) -> None:
+    """Book a change of available stock on its day, so that a day's closing level does not depend on what came later."""
+    if milli == 0:
+        return
+    if _is_late(row, event):
+        row.opening += milli
+        return
+    day = _day(shelf, row, event.occurred_ms)
+    if day == row.day:
+        row.flow0 += milli
+    elif day == row.day + 1:
+        row.flow1 += milli
+    else:
+        row.ahead.setdefault(day, Ahead()).flow += milli
+
+
+def _cancelled(shelf: Shelf, row: Row, event: Event, placed_now: dict[int, tuple[int, bool]]) -> tuple[int, int]:
+    """(on hand, allocated) a cancellation gives back; its demand leaves the day the order was placed on."""
+    milli = event.milli
+    row.cancelled += milli
+    known = placed_now.get(event.order_hash)
+    if known is None:
+        kept = shelf.journal.placed(event.order_hash)
+        known = (kept[1], kept[2]) if kept is not None else None
+    if known is not None:
+        _undemand(shelf, row, known[0], event)
+        if known[1]:
+            return milli, 0
+    else:
+        shelf.counters["cancelled_day_unknown"] += 1
+    released = min(milli, row.allocated)
+    if released < milli:
+        shelf.counters["unmatched:order.cancelled"] += 1
+    return milli - released, -released
+
+
+def _undemand(shelf: Shelf, row: Row, day: int, event: Event) -> None:
+    milli, late = event.milli, event.late
+    if day == NO_DAY:
+        return
+    if day < row.day:
+        if day >= row.day - HISTORY_DAYS:
+            shelf.history[row.number, day % HISTORY_DAYS] -= milli
+            shelf.dirty_model[row.number] = True
+    elif day == row.day:
+        if late or event.occurred_ms >= row.day_end_ms:
+            row.after0 += milli
+        else:
+            row.units0 -= milli
+    elif day == row.day + 1:
+        if late or event.occurred_ms >= row.next_end_ms:
+            row.after1 += milli
+        else:
+            row.units1 -= milli
+    else:
+        aside = row.ahead.setdefault(day, Ahead())
+        if late or event.occurred_ms >= days.midnight_ms(shelf.zones[row.zone], day + 1):
+            aside.after += milli
+        else:
+            aside.units -= milli
+
+
+def _counted(shelf: Shelf, row: Row, event: Event, moved_now: int) -> tuple[int, list[Outgoing]]:
+    """The correction a count makes, true as of its instant; a refusal where the journal no longer reaches back to it."""
+    if event.occurred_ms <= row.counted_ms:
+        shelf.counters["superseded:stock.counted"] += 1
+        return 0, []
+    if event.occurred_ms < shelf.journal.horizon_ms:
+        shelf.counters["refused:count_too_old"] += 1
+        detail = f"counted as of {messages.instant(event.occurred_ms)}; movements are kept from {messages.instant(shelf.journal.horizon_ms)} on"
+        topic = Source(event.source).topic
+        letter = dead_letter(
+            topic, event.partition, event.offset, event.logged_ms, row.sku.encode(), event.raw, "count_too_old", detail
+        )
+        return 0, [letter]
+    moved = shelf.journal.moved_after(row.number, event.occurred_ms) + moved_now
+    books = row.on_hand - moved
+    correction = event.milli - books
+    tolerance = max(1000, int(abs(books) * shelf.config.count_tolerance))
+    known = bool(row.flags & STOCK_KNOWN)
+    row.count_off_day = max(row.day, 1) if known and abs(correction) > tolerance else 0
+    row.flags |= STOCK_KNOWN
+    row.counted_ms = event.occurred_ms
+    return correction, []
+
+
+# -- replenishments ---------------------------------------------------------------------------------------------------
+
+
+def _receive(shelf: Shelf, row: Row, event: Event) -> list[Outgoing]:
+    """A receipt closes what it names; without a reference it reduces the oldest open order, then the next."""
+    out: list[Outgoing] = []
+    if event.reference:
+        matching = [o for o in row.orders if event.reference in (o.ref, o.id)]
+        if not matching:
+            shelf.counters["unmatched:stock.received"] += 1
+    else:
+        matching = [o for o in row.orders if o.status in life.ON_ORDER]
+    rest = event.milli
+    for order in matching:
+        if rest == 0:
+            break
+        rest = life.receive(order, rest)
+        out.append(_moved(shelf, row, order, event))
+    row.sum_orders()
+    return out
+
+
+def _supply(shelf: Shelf, row: Row, event: Event) -> list[Outgoing]:
+    ref = event.reference or ""
+    order = next((o for o in row.orders if ref and o.ref == ref), None)
+    if order is None and event.replenishment_id:
+        order = next((o for o in row.orders if o.id == event.replenishment_id), None)
+    try:
+        order = _supply_move(shelf, row, event, order, ref)
+    except life.Unlawful as wrong:
+        shelf.counters[f"unlawful:{wrong.status}:{wrong.move}"] += 1
+        order = order or Order(event.replenishment_id or ref, wrong.status, event.milli, 0, event.occurred_ms, ref)
+        return [
+            messages.replenishment(
+                shelf, row, order, "unlawful", event.cause, event.occurred_ms, f"refused: {wrong}", {"move": wrong.move}
+            )
+        ]
+    row.sum_orders()
+    return [_moved(shelf, row, order, event)]
+
+
+def _supply_move(shelf: Shelf, row: Row, event: Event, order: Order | None, ref: str) -> Order:
+    kind = event.kind
+    if order is None and kind in (Kind.SUPPLY_ORDERED, Kind.SUPPLY_CONFIRMED):
+        if len(row.orders) >= life.ORDERS_MAX:
+            raise life.Unlawful("one of too many open ones", "be added")
+        # Placed outside, or for a replenishment that is closed or unknown: it is on order all the same.
+        order = Order(
+            "X-" + messages.identity(shelf.config.namespace, event.cause, row.key),
+            "proposed",
+            event.milli,
+            event.milli,
+            event.occurred_ms,
+            ref,
+            supplier=event.supplier or "",
+        )
+        row.orders.append(order)
+    if order is None:
+        raise life.Unlawful("unknown", kind_move(kind))
+    if kind == Kind.SUPPLY_ORDERED:
+        life.place(order, ref, event.milli, event.supplier or "")
+    elif kind == Kind.SUPPLY_CONFIRMED:
+        life.confirm(order, ref, event.milli, event.expected_ms)
+    elif kind == Kind.SUPPLY_RESCHEDULED:
+        life.reschedule(order, event.expected_ms)
+    else:
+        life.cancel(order, event.milli)
+    return order
+
+
+def kind_move(kind: int) -> str:
+    """The life-cycle move a supply row asks for."""
+    return {
+        Kind.SUPPLY_ORDERED: "order",
+        Kind.SUPPLY_CONFIRMED: "confirm",
+        Kind.SUPPLY_RESCHEDULED: "reschedule",
+        Kind.SUPPLY_CANCELLED: "cancel",
+    }[Kind(kind)]
+
+
+def _moved(shelf: Shelf, row: Row, order: Order, event: Event) -> Outgoing:
+    what = order.status
+    shelf.counters[f"replenishments:{what}"] += 1
+    text = f"{messages.units(order.quantity)} of {row.sku} for {row.location}: {what.replace('_', ' ')}, {messages.units(order.remaining)} still to come"
+    return messages.replenishment(shelf, row, order, what, event.cause, event.occurred_ms, text, {})
+
+
+def expire(shelf: Shelf, row: Row, cause: str, now_ms: int) -> list[Outgoing]:
+    """Proposals nobody ordered in time stop counting."""
+    out = []
+    for order in [o for o in row.orders if o.status == "proposed" and o.expires_ms <= now_ms]:
+        life.expire(order)
+        row.sum_orders()
+        shelf.counters["replenishments:expired"] += 1
+        text = f"nobody ordered {messages.units(order.remaining)} within the time set; it no longer counts as coming"
+        out.append(messages.replenishment(shelf, row, order, "expired", cause, now_ms, text, {}))
+    return out
+
+
+# -- decisions --------------------------------------------------------------------------------------------------------
+
+
+def settle(shelf: Shelf, row: Row, cause: str, now_ms: int, age_ms: int) -> list[Outgoing]:
+    """Decide: propose where the inventory position is at or under the reorder point, then bring alerts in line."""
+    out: list[Outgoing] = []
+    if shelf.live:
+        now_ms = max(now_ms, shelf.config.warm_until_ms)
+        out += propose(shelf, row, cause, now_ms)
+        out += alerts.settle(shelf, row, cause, now_ms, age_ms)
+    row.timer_ms = next_timer_ms(shelf, row, age_ms)
+    return out
+
+
+def propose(shelf: Shelf, row: Row, cause: str, now_ms: int) -> list[Outgoing]:
+    """A new replenishment, at most one: it lifts the position over the reorder point."""
+    position = row.position
+    if position > row.reorder_point or not row.policy.orderable or len(row.orders) >= life.ORDERS_MAX:
+        return []
+    quantity = int(
+        reorder.order_quantity_milli(
+            position,
+            row.reorder_point,
+            row.order_up_to,
+            row.policy.pack_milli,
+            row.policy.min_order_milli,
+            row.policy.max_stock_milli,
+        )
+    )
+    if quantity == 0:
+        return []
+    order = Order(
+        "R-" + messages.identity(shelf.config.namespace, cause, row.key),
+        "proposed",
+        quantity,
+        quantity,
+        now_ms,
+        expires_ms=now_ms + shelf.config.proposal_expiry_ms,
+        supplier=shelf.facts.policy(row.sku, row.location).supplier,
+    )
+    text = messages.why_propose(row, quantity, position)
+    row.orders.append(order)
+    row.sum_orders()
+    shelf.counters["replenishments:proposed"] += 1
+    extra = {"inventory_position_before": messages.units(position), "pack": messages.units(row.policy.pack_milli)}
+    return [messages.replenishment(shelf, row, order, "proposed", cause, now_ms, text, extra)]
+
+
+def next_timer_ms(shelf: Shelf, row: Row, age_ms: int) -> int:
+    """When time alone may change the row: warm-up ends, a proposal expires, an alert's grace is over."""
+    if not shelf.live:
+        return shelf.config.warm_until_ms
+    expiry = min((o.expires_ms for o in row.orders if o.status == "proposed"), default=NEVER)
+    return min(expiry, alerts.next_change_ms(shelf, row, age_ms))

@@ -1,0 +1,134 @@
+"""What the planner says to the world: replenishments, alerts and positions as CloudEvents with numbers and a sentence."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from stream.events.cloudevents import outgoing_event
+from stream.events.outgoing import Outgoing
+
+if TYPE_CHECKING:
+    from agents.planner.machine import Row
+    from agents.planner.shelf import Alert, Order, Shelf
+
+SEVERITY = ("none", "info", "warning", "critical")
+
+
+def identity(*parts: str) -> str:
+    """A short id that the same cause always gives: 96 bits of BLAKE2b."""
+    return hashlib.blake2b("\x00".join(parts).encode(), digest_size=12).hexdigest()
+
+
+def units(milli: int) -> float | int:
+    """A quantity as people write it: 12, 2.5."""
+    whole, rest = divmod(milli, 1000)
+    return whole if rest == 0 else milli / 1000
+
+
+def _text(milli: int) -> str:
+    return f"{units(milli):,}"
+
+
+def replenishment(
+    shelf: Shelf, row: Row, order: Order, what: str, cause: str, time_ms: int, sentence: str, extra: Mapping[str, Any]
+) -> Outgoing:
+    """`restock.replenishment.<what>`: the replenishment as it now stands."""
+    data = {
+        "replenishment_id": order.id,
+        "status": order.status,
+        "sku": row.sku,
+        "location": row.location,
+        "quantity": units(order.quantity),
+        "remaining": units(order.remaining),
+        "order_ref": order.ref or None,
+        "supplier": order.supplier or None,
+        "expected_at": None,
+        "numbers": {**numbers(row), **extra},
+        "sentence": sentence,
+    }
+    if order.expected_ms > 0:
+        data["expected_at"] = instant(order.expected_ms)
+    return _send(shelf, "replenishments", row, f"restock.replenishment.{what}", cause, time_ms, data, order.id)
+
+
+def alert(
+    shelf: Shelf, row: Row, kind: str, state: Alert, what: str, cause: str, time_ms: int, sentence: str, money: float
+) -> Outgoing:
+    """`restock.alert.<raised|updated|resolved>`."""
+    data = {
+        "alert_id": state.id,
+        "kind": kind,
+        "severity": SEVERITY[state.severity],
+        "sku": row.sku,
+        "location": row.location,
+        "money_at_risk_day": round(money, 2),
+        "currency": shelf.config.currency,
+        "raised_at": instant(state.raised_ms),
+        "numbers": numbers(row),
+        "sentence": sentence,
+    }
+    return _send(shelf, "stock-alerts", row, f"restock.alert.{what}", cause, time_ms, data, kind)
+
+
+def position(shelf: Shelf, key: str, data: Mapping[str, Any], cause: str, time_ms: int) -> Outgoing:
+    """`restock.position.changed`, key sku@location."""
+    ce_id = identity(shelf.config.namespace, cause, key, "position")
+    source = f"/restock/{shelf.config.namespace}"
+    return outgoing_event("positions", key, "restock.position.changed", ce_id, source, time_ms, key, data)
+
+
+def _send(
+    shelf: Shelf, topic: str, row: Row, type: str, cause: str, time_ms: int, data: Mapping[str, Any], what: str
+) -> Outgoing:
+    ce_id = identity(shelf.config.namespace, cause, row.key, type, what)
+    source = f"/restock/{shelf.config.namespace}"
+    return outgoing_event(topic, row.sku, type, ce_id, source, max(time_ms, 0), row.key, data)
+
+
+def numbers(row: Row) -> dict[str, Any]:
+    """The numbers behind a decision; units, days and shares."""
+    return {
+        "on_hand": units(row.on_hand),
+        "allocated": units(row.allocated),
+        "available": units(row.available),
+        "in_transit": units(row.in_transit),
+        "on_order": units(row.on_order),
+        "proposed": units(row.proposed),
+        "inventory_position": units(row.position),
+        "reorder_point": units(row.reorder_point),
+        "order_up_to": units(row.order_up_to),
+        "safety_stock": units(row.safety_stock),
+        "expected_demand": units(row.expected),
+        "protection_days": protection(row),
+        "service_level": row.policy.service_level,
+        "demand_rate_day": round(row.demand_rate, 3),
+        "learnt_from_cycles": row.cycles,
+    }
+
+
+def protection(row: Row) -> float | int:
+    """Lead time plus review, days."""
+    days = row.policy.lead_days + row.policy.review_days
+    return int(days) if days == int(days) else float(days)
+
+
+def why_propose(row: Row, quantity: int, position_milli: int) -> str:
+    """The reason in a sentence a planner can check."""
+    p = row.policy
+    pack = f", in packs of {_text(p.pack_milli)}" if p.pack_milli != 1000 else ""
+    learnt = f"learnt from {row.cycles} cycles" if row.cycles else "no cycle learnt yet"
+    return (
+        f"position {_text(position_milli)} is {'at' if position_milli == row.reorder_point else 'under'} "
+        f"reorder point {_text(row.reorder_point)} = {_text(row.expected)} expected over {protection(row):g} days "
+        f"+ {_text(row.reorder_point - row.expected)} for {p.service_level * 100:g} % service, {learnt}; "
+        f"ordering {_text(quantity)} to reach {_text(position_milli + quantity)}{pack}"
+    )
+
+
+def instant(ms: int) -> str:
+    """RFC 3339, UTC."""
+    from stream.events.instants import text_from_ms
+
+    return text_from_ms(ms)

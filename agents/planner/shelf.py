@@ -1,0 +1,259 @@
+"""A shelf in memory: one partition of `sku-events` with the state of all its SKU-locations.
+
+Numbers of a row live in one structured array (`hot`), so that a row packs to bytes as it stands; what few rows have
+(open replenishments, alerts, days kept aside) lives in dictionaries by row. Everything here is a value: no clock, no I/O.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from agents.planner import days
+from agents.planner.carts import Carts
+from agents.planner.config import HISTORY_DAYS, LONG_AGO, NEVER, PlannerConfig
+from agents.planner.facts import POLICY, FactBook
+from agents.planner.journal import Journal
+from models.demand import baseline
+from stream.events.naming import row_key
+
+Rows = npt.NDArray[np.int64]
+
+_I8 = (
+    # where the stock is; milli
+    "on_hand allocated in_transit on_order confirmed proposed "
+    # the open day and the next: demand to be learnt, cancelled after the day's end, net flow of available stock
+    "day day_start_ms day_end_ms next_end_ms opening flow0 flow1 units0 units1 after0 after1 "
+    # what the last closing decided; milli
+    "reorder_point order_up_to safety_stock expected imminent_point over_point cycles "
+    # bookkeeping in event time
+    "alerting counted_ms count_off_day timer_ms sent_ms sent_offset updated_ms as_of_offset zone flags "
+    # totals since the row began; milli
+    "ordered cancelled returned fulfilled received written_off late "
+    # carts; milli
+    "viewed added removed abandoned converted"
+).split()
+_F8 = ["demand_rate", "price"]
+
+HOT = np.dtype([(name, "<i8") for name in _I8] + [(name, "<f8") for name in _F8])
+FIELDS = HOT.names or ()
+
+# bits of `flags`
+STOCK_KNOWN = 1  # a receipt, count or adjustment was seen
+CLOSED_ONCE = 2
+LEARNING = 4  # has had demand: days teach from here on
+SELLING = 8  # the row has been evaluated as live (after warm-up)
+
+
+class Order(msgspec.Struct, array_like=True):
+    """A replenishment, ours or placed outside: see life.py."""
+
+    id: str
+    status: str
+    quantity: int  # milli
+    remaining: int
+    proposed_ms: int
+    ref: str = ""
+    expected_ms: int = 0
+    expires_ms: int = 0
+    supplier: str = ""
+
+
+class Alert(msgspec.Struct, array_like=True):
+    """An alert that is raised and not resolved."""
+
+    id: str
+    severity: int
+    raised_ms: int
+
+
+class Ahead(msgspec.Struct, array_like=True):
+    """A day further ahead than the next one, kept aside until it is."""
+
+    units: int = 0
+    after: int = 0
+    flow: int = 0
+
+
+class Wake(msgspec.Struct, array_like=True):
+    """A mark that made rows due: the watermark it brought and the coordinates its messages carry."""
+
+    watermark_ms: int
+    cause: str
+    offset: int
+    closing: bool
+
+
+_tail_encode = msgspec.msgpack.Encoder().encode
+_tail_decode = msgspec.msgpack.Decoder(tuple[list[Order], dict[str, Alert], dict[int, Ahead]]).decode
+
+
+class Shelf:
+    """State of one shelf. `fold` owns it: it is changed in place and never shared."""
+
+    def __init__(self, config: PlannerConfig) -> None:
+        self.config = config
+        self.facts = FactBook(config.policy)
+        self.journal = Journal(config.journal_rows, config.journal_days)
+        self.carts = Carts(config.cart_silence_ms, config.carts_max)
+        self.n = 0
+        self.names: list[tuple[str, str]] = []
+        self.keys: list[bytes] = []
+        self.index: dict[tuple[str, str], int] = {}
+        self.sku_rows: dict[str, list[int]] = {}
+        self.orders: dict[int, list[Order]] = {}
+        self.alerts: dict[int, dict[str, Alert]] = {}
+        self.ahead: dict[int, dict[int, Ahead]] = {}
+        self.zones: list[str] = ["UTC"]
+        self.marks: dict[tuple[int, int], int] = {}
+        self.high_water: dict[tuple[int, int], int] = {}  # offset << 20 | line
+        self.watermark_ms = LONG_AGO
+        self.counters: Counter[str] = Counter()
+        self.pool = np.zeros((baseline.SEGMENTS, baseline.BINS), np.int64)
+        self.pool_next = np.zeros((baseline.SEGMENTS, baseline.BINS), np.int64)
+        self.pending: list[Wake] = []
+        self.pass_wakes = 0  # how many of `pending` the pass under way handles
+        self.cursor = 0
+        self.offset = -1  # next record of sku-events
+        self.clean_through = 0  # rows changed at or after this record may have a stale readable view
+        self._room(1024)
+        self.changed_facts: set[str] = set()
+        self.live = config.warm_until_ms <= LONG_AGO  # whether decisions are taken; set by fold and wakes
+
+    # -- rows -----------------------------------------------------------------------------------------------------
+
+    def _room(self, capacity: int) -> None:
+        def grown(old: npt.NDArray[Any] | None, shape: tuple[int, ...], dtype: Any, fill: Any = 0) -> npt.NDArray[Any]:
+            new = np.full(shape, fill, dtype) if fill != 0 else np.zeros(shape, dtype)
+            if old is not None:
+                new[: self.n] = old[: self.n]
+            return new
+
+        def at(name: str) -> npt.NDArray[Any] | None:
+            return getattr(self, name, None)
+
+        self.hot = grown(at("hot"), (capacity,), HOT)
+        self.model = grown(at("model"), (capacity, baseline.WIDTH), np.float64)
+        self.history = grown(at("history"), (capacity, HISTORY_DAYS), np.int64)
+        self.policy = grown(at("policy"), (capacity,), POLICY)
+        self.due = grown(at("due"), (capacity,), np.int64, NEVER)
+        self.guard_lo = grown(at("guard_lo"), (capacity,), np.int64, LONG_AGO)
+        self.guard_hi = grown(at("guard_hi"), (capacity,), np.int64, NEVER)
+        self.fact_zone = grown(at("fact_zone"), (capacity,), np.int64)
+        self.dirty_hot = grown(at("dirty_hot"), (capacity,), np.bool_)
+        self.dirty_model = grown(at("dirty_model"), (capacity,), np.bool_)
+        self.dirty_view = grown(at("dirty_view"), (capacity,), np.bool_)
+        self.capacity = capacity
+
+    def row_of(self, sku: str, location: str, occurred_ms: int) -> int:
+        """The row of a SKU-location, made with defaults where it is new; its open day is that of `occurred_ms`."""
+        row = self.index.get((sku, location))
+        if row is None:
+            row = self._add(sku, location)
+            zone = self.facts.zone(location)
+            hot = self.hot
+            day = days.day_of(zone, occurred_ms)
+            hot["zone"][row] = self.zone_id(zone)
+            hot["day"][row] = day
+            for name, at in (("day_start_ms", day), ("day_end_ms", day + 1), ("next_end_ms", day + 2)):
+                hot[name][row] = days.midnight_ms(zone, at)
+            hot["counted_ms"][row] = LONG_AGO
+            hot["sent_ms"][row] = LONG_AGO
+            hot["updated_ms"][row] = occurred_ms
+            hot["timer_ms"][row] = NEVER
+            hot["over_point"][row] = NEVER
+            hot["price"][row] = np.nan
+            hot["as_of_offset"][row] = self.offset
+            hot["sent_offset"][row] = -1
+            self.model[row] = baseline.fresh(1)[0]
+            self.dirty_model[row] = self.dirty_hot[row] = self.dirty_view[row] = True
+            if not self.live:
+                hot["timer_ms"][row] = self.config.warm_until_ms
+            self.due[row] = min(hot["day_end_ms"][row], hot["timer_ms"][row])
+        return row
+
+    def _add(self, sku: str, location: str) -> int:
+        if self.n == self.capacity:
+            self._room(self.capacity * 2)
+        row = self.n
+        self.n += 1
+        self.names.append((sku, location))
+        self.keys.append(row_key(sku, location).encode())
+        self.index[sku, location] = row
+        self.sku_rows.setdefault(sku, []).append(row)
+        self.policy[row] = self.facts.policy_record(sku, location)
+        self.fact_zone[row] = self.zone_id(self.facts.zone(location))
+        return row
+
+    def zone_id(self, zone: str) -> int:
+        """The number a zone has in this shelf, in order of first use."""
+        if zone not in self.zones:
+            self.zones.append(zone)
+        return self.zones.index(zone)
+
+    def available(self, rows: Rows) -> Rows:
+        """On hand less allocated, milli."""
+        return np.asarray(self.hot["on_hand"][rows] - self.hot["allocated"][rows])
+
+    def position(self, rows: Rows) -> Rows:
+        """Inventory position, milli: available + in transit + on order + proposed."""
+        hot = self.hot
+        return np.asarray(
+            self.available(rows) + hot["in_transit"][rows] + hot["on_order"][rows] + hot["proposed"][rows]
+        )
+
+    # -- bytes ----------------------------------------------------------------------------------------------------
+
+    def pack_hot(self, rows: Rows) -> dict[bytes, bytes | None]:
+        """Packed hot values: u32 row number, the numbers, then what few rows have."""
+        blob = self.hot[rows].tobytes()
+        size = HOT.itemsize
+        out: dict[bytes, bytes | None] = {}
+        for i, row in enumerate(rows.tolist()):
+            out[self.keys[row]] = row.to_bytes(4, "little") + blob[i * size : (i + 1) * size] + self._tail(row)
+        return out
+
+    def _tail(self, row: int) -> bytes:
+        orders, alerts, ahead = self.orders.get(row), self.alerts.get(row), self.ahead.get(row)
+        if not (orders or alerts or ahead):
+            return b""
+        return _tail_encode((orders or [], dict(sorted((alerts or {}).items())), dict(sorted((ahead or {}).items()))))
+
+    def pack_model(self, rows: Rows) -> dict[bytes, bytes | None]:
+        """Packed model values: version u8, closed days, forecaster state."""
+        return {
+            self.keys[row]: bytes([baseline.VERSION]) + self.history[row].tobytes() + self.model[row].tobytes()
+            for row in rows.tolist()
+        }
+
+    def unpack_row(self, row: int, hot: bytes, model: bytes) -> None:
+        """Put a packed row back at its number."""
+        self.hot[row] = np.frombuffer(hot, HOT, 1, 4)[0]
+        tail = hot[4 + HOT.itemsize :]
+        if tail:
+            orders, alerts, ahead = _tail_decode(tail)
+            for kept, where in ((orders, self.orders), (alerts, self.alerts), (ahead, self.ahead)):
+                if kept:
+                    where[row] = kept  # type: ignore[assignment]
+        if model[0] != baseline.VERSION:
+            raise ValueError(f"model state version {model[0]}; this code reads {baseline.VERSION}")
+        split = 1 + HISTORY_DAYS * 8
+        self.history[row] = np.frombuffer(model[1:split], np.int64)
+        self.model[row] = np.frombuffer(model[split:], np.float64)
+
+    def add_packed(self, packed: list[tuple[bytes, bytes, bytes]]) -> None:
+        """Load rows from (key, hot, model), whatever their order."""
+        from stream.events.naming import split_row_key
+
+        packed.sort(key=lambda p: int.from_bytes(p[1][:4], "little"))
+        self._room(max(1024, len(packed) * 5 // 4))
+        for i, (key, hot, model) in enumerate(packed):
+            row = self._add(*split_row_key(key.decode()))
+            assert row == i == int.from_bytes(hot[:4], "little"), (
+                f"row numbers of shelf {self.config.shelf} have a gap at {i}"
+            )
+            self.unpack_row(row, hot, model)

@@ -1,0 +1,224 @@
+"""Wakes: what the watermark makes due. Days close, proposals expire, alerts grow older, positions are sent.
+
+A row's `due` is the earliest of its day's end, its timer, and the time its changed position may be sent. Waking a row at
+(watermark, cause) handles everything due in time order, so a row's story does not depend on when it was woken, only on
+the mark that made it due.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from agents.planner import days, guards, machine, messages, plan
+from agents.planner.config import HISTORY_DAYS, LONG_AGO, NEVER
+from agents.planner.shelf import CLOSED_ONCE, LEARNING, STOCK_KNOWN, Ahead, Rows, Shelf, Wake
+from models.demand import baseline
+from models.demand.contract import fade_pool
+from stream.events.outgoing import Outgoing
+
+
+def refresh_due(shelf: Shelf, rows: Rows) -> None:
+    """Set when each row is next due."""
+    h = shelf.hot[rows]
+    due = np.minimum(h["day_end_ms"], h["timer_ms"])
+    if shelf.live and shelf.config.positions_interval_ms > 0:
+        send = np.where(h["as_of_offset"] > h["sent_offset"], h["sent_ms"] + shelf.config.positions_interval_ms, NEVER)
+        due = np.minimum(due, send)
+    shelf.due[rows] = due
+
+
+def arrive(shelf: Shelf, offset: int) -> list[Outgoing]:
+    """The record at `offset` has been folded: wake what its watermark makes due, at once or in slices."""
+    watermark = shelf.watermark_ms
+    if watermark == LONG_AGO or shelf.n == 0:
+        return []
+    late_due = shelf.due[: shelf.n] <= watermark
+    count = int(np.count_nonzero(late_due))
+    if count == 0:
+        return []
+    out: list[Outgoing] = []
+    closing = bool((shelf.hot["day_end_ms"][: shelf.n][late_due] <= watermark).any())
+    if closing and any(w.closing for w in shelf.pending):
+        out += finish(shelf)
+        late_due = shelf.due[: shelf.n] <= watermark
+        closing = bool((shelf.hot["day_end_ms"][: shelf.n][late_due] <= watermark).any())
+    if closing:
+        _freeze(shelf)
+    shelf.pending.append(Wake(watermark, f"mark-{shelf.config.shelf}-{offset}", offset, closing))
+    if len(shelf.pending) == 1 and count <= shelf.config.slice_rows:
+        out += finish(shelf)
+    return out
+
+
+def _freeze(shelf: Shelf) -> None:
+    """What rows learnt of each other until now is what this closing reads."""
+    shelf.pool = fade_pool(shelf.pool + shelf.pool_next)
+    shelf.pool_next = np.zeros_like(shelf.pool)
+
+
+def finish(shelf: Shelf) -> list[Outgoing]:
+    """Everything pending, now."""
+    out: list[Outgoing] = []
+    while shelf.pending:
+        out += sweep(shelf, shelf.n)
+    return out
+
+
+def sweep(shelf: Shelf, most_rows: int) -> list[Outgoing]:
+    """One slice of what is pending."""
+    if not shelf.pending:
+        return []
+    if shelf.cursor == 0:
+        shelf.pass_wakes = len(shelf.pending)
+    end = min(shelf.cursor + most_rows, shelf.n)
+    rows = np.arange(shelf.cursor, end)
+    out = catch_up(shelf, rows)
+    shelf.cursor = end
+    if end >= shelf.n:
+        del shelf.pending[: shelf.pass_wakes]
+        shelf.cursor = shelf.pass_wakes = 0
+    return out
+
+
+def catch_up(shelf: Shelf, rows: Rows) -> list[Outgoing]:
+    """Bring rows up to date with every pending wake, before an event touches them or as a sweep passes."""
+    out: list[Outgoing] = []
+    live = shelf.live
+    for wake in shelf.pending:
+        # A row that changed after a wake was brought up to it before it changed; only later ones concern it.
+        mine = rows[(shelf.due[rows] <= wake.watermark_ms) & (shelf.hot["as_of_offset"][rows] <= wake.offset)]
+        if len(mine):
+            shelf.live = wake.watermark_ms >= shelf.config.warm_until_ms
+            out += _wake(shelf, mine, wake)
+    shelf.live = live
+    return out
+
+
+def _wake(shelf: Shelf, rows: Rows, wake: Wake) -> list[Outgoing]:
+    out: list[Outgoing] = []
+    while True:
+        due = rows[shelf.due[rows] <= wake.watermark_ms]
+        if len(due) == 0:
+            return out
+        day_end, timer = shelf.hot["day_end_ms"][due], shelf.hot["timer_ms"][due]
+        first = np.minimum(day_end, timer)
+        timed = due[(timer <= day_end) & (timer <= wake.watermark_ms)]
+        closing = due[(day_end < timer) & (day_end <= wake.watermark_ms)]
+        sending = due[first > wake.watermark_ms]
+        if len(timed):
+            out += _timers(shelf, timed, wake)
+        if len(closing):
+            out += close(shelf, closing, wake)
+        if len(sending):
+            out += send_positions(shelf, sending, wake)
+        refresh_due(shelf, due)
+
+
+def _timers(shelf: Shelf, numbers: Rows, wake: Wake) -> list[Outgoing]:
+    rows = machine.take(shelf, numbers.tolist())
+    out: list[Outgoing] = []
+    for row in rows.values():
+        now_ms = row.timer_ms
+        out += machine.expire(shelf, row, wake.cause, now_ms)
+        out += machine.settle(shelf, row, f"{wake.cause}-{now_ms}", now_ms, now_ms)
+        row.as_of_offset = max(row.as_of_offset, wake.offset)
+    guards.unsettled(shelf, machine.put_back(shelf, rows))
+    return out
+
+
+def close(shelf: Shelf, rows: Rows, wake: Wake) -> list[Outgoing]:
+    """Close the open day of these rows: teach it, move the thresholds, open the next one."""
+    hot = shelf.hot
+    h = hot[rows]
+    end_ms = h["day_end_ms"]
+    _learn(shelf, rows, h["units0"])
+    shelf.history[rows, h["day"] % HISTORY_DAYS] = h["units0"] - h["after0"]
+    _next_day(shelf, rows)
+    hot["flags"][rows] |= CLOSED_ONCE
+    hot["as_of_offset"][rows] = np.maximum(h["as_of_offset"], wake.offset)
+    plan.replan(shelf, rows, end_ms)
+    shelf.dirty_hot[rows] = shelf.dirty_model[rows] = shelf.dirty_view[rows] = True
+    out: list[Outgoing] = []
+    unsettled = rows[guards.unsettled(shelf, rows)]
+    if len(unsettled):
+        taken = machine.take(shelf, unsettled.tolist())
+        for row in taken.values():
+            now_ms = row.day_start_ms
+            out += machine.settle(shelf, row, f"{wake.cause}-{now_ms}-close", now_ms, now_ms)
+        guards.unsettled(shelf, machine.put_back(shelf, taken))
+    return out
+
+
+def _learn(shelf: Shelf, rows: Rows, units_milli: Rows) -> None:
+    """Teach the open day's demand to rows that have begun to sell."""
+    begun = (shelf.hot["flags"][rows] & LEARNING > 0) | (units_milli > 0)
+    rows, units_milli = rows[begun], units_milli[begun]
+    if len(rows) == 0:
+        return
+    h = shelf.hot[rows]
+    state = np.ascontiguousarray(shelf.model[rows])
+    units = np.maximum(units_milli, 0) / 1000.0
+    closed = baseline.close(state, shelf.pool, h["day"], units, exposure(shelf, rows), plan.horizon_days(shelf, rows))
+    shelf.model[rows] = closed.state
+    shelf.hot["flags"][rows] |= LEARNING
+    told = closed.bin >= 0
+    np.add.at(shelf.pool_next, (closed.segment[told], closed.bin[told]), 1)
+
+
+def exposure(shelf: Shelf, rows: Rows) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Share of the open day in which demand could be seen, from the stock at both its ends; shape (n,)."""
+    h = shelf.hot[rows]
+    had, has = h["opening"] > 0, h["opening"] + h["flow0"] > 0
+    share = np.where(had & has, 1.0, np.where(had | has, 0.5, np.where(h["units0"] > 0, 1.0, 0.0)))
+    return np.where(h["flags"] & STOCK_KNOWN > 0, share, 1.0)
+
+
+def _next_day(shelf: Shelf, rows: Rows) -> None:
+    hot = shelf.hot
+    h = hot[rows]
+    hot["day_start_ms"][rows] = h["day_end_ms"]
+    hot["opening"][rows] += h["flow0"]
+    for now, then in (("flow0", "flow1"), ("units0", "units1"), ("after0", "after1")):
+        hot[now][rows], hot[then][rows] = h[then], 0
+    zone = shelf.fact_zone[rows]
+    hot["zone"][rows] = zone
+    calendar = np.stack([zone, h["day_end_ms"], h["day"]], axis=1)
+    unique, back = np.unique(calendar, axis=0, return_inverse=True)
+    opened = []
+    for zone_id, end_ms, day in unique.tolist():
+        name = shelf.zones[zone_id]
+        next_day, next_end = days.day_after(name, end_ms, day)
+        opened.append((next_day, next_end, days.day_after(name, next_end, next_day)[1]))
+    table = np.array(opened, np.int64)[back.reshape(-1)]
+    hot["day"][rows], hot["day_end_ms"][rows], hot["next_end_ms"][rows] = table.T
+    if shelf.ahead:
+        for row in rows.tolist():
+            if row in shelf.ahead:
+                _fetch_ahead(shelf, row)
+
+
+def _fetch_ahead(shelf: Shelf, row: int) -> None:
+    """Days kept aside that are now the open one or the next."""
+    aside, hot = shelf.ahead[row], shelf.hot
+    day = int(hot["day"][row])
+    for at, slot in ((day, "0"), (day + 1, "1")):
+        kept = aside.pop(at, Ahead())
+        hot["units" + slot][row] += kept.units
+        hot["after" + slot][row] += kept.after
+        hot["flow" + slot][row] += kept.flow
+    if not aside:
+        del shelf.ahead[row]
+
+
+def send_positions(shelf: Shelf, rows: Rows, wake: Wake) -> list[Outgoing]:
+    """The changed positions of rows, each at most once an interval of event time."""
+    from agents.planner.view import position_data
+
+    out = []
+    for row, data in zip(rows.tolist(), position_data(shelf, rows), strict=True):
+        key = shelf.keys[row].decode()
+        out.append(messages.position(shelf, key, data, wake.cause, wake.watermark_ms))
+    shelf.hot["sent_ms"][rows] = wake.watermark_ms
+    shelf.hot["sent_offset"][rows] = shelf.hot["as_of_offset"][rows]
+    shelf.dirty_hot[rows] = True
+    return out

@@ -1,0 +1,109 @@
+"""The planner's laws, on small seeded worlds that hold everything a shop can do."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from agents.planner import guards
+from agents.planner.config import STATE_VERSION
+from agents.planner.fold import fold
+from tests.agents.planner.worlds import Store, busy, by_row, config, run
+
+SEEDS = range(12)
+
+
+def differences(a: Store, b: Store) -> list[str]:
+    """Fields whose bytes differ, for a readable failure."""
+    out = []
+    for section in sorted(a.sections.keys() | b.sections.keys()):
+        x, y = a.sections.get(section, {}), b.sections.get(section, {})
+        out += [f"{section}/{k!r}" for k in sorted(x.keys() | y.keys()) if x.get(k) != y.get(k)]
+    return out
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_cuts_slices_and_crashes_do_not_show(seed: int) -> None:
+    """The same log, cut, sliced and reopened anywhere, gives the same bytes and the same messages per SKU-location."""
+    records = busy(seed).records
+    whole = run(config(), records)
+    cut = run(config(), records, random.Random(seed + 1000), crash=0.1)
+    assert differences(whole, cut) == [], f"seed {seed}"
+    assert by_row(whole.messages) == by_row(cut.messages), f"seed {seed}"
+    assert len(whole.messages) > 50, "a world in which nothing happens proves nothing"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_fast_lane_decides_nothing(seed: int) -> None:
+    """Sending every row through the slow lane gives the same bytes and messages."""
+    records = busy(seed).records
+    both, slow = run(config(), records), run(replace(config(), force_slow=True), records)
+    assert differences(both, slow) == [], f"seed {seed}"
+    assert by_row(both.messages) == by_row(slow.messages), f"seed {seed}"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_settled_row_stays_settled(seed: int) -> None:
+    """At rest no row lies outside its guards, and the flows of days add up to available stock."""
+    store = run(config(), busy(seed).records)
+    shelf = store.open()
+    rows = np.arange(shelf.n)
+    h = shelf.hot[rows]
+    aside = np.array([sum(a.flow for a in shelf.ahead.get(r, {}).values()) for r in rows.tolist()])
+    assert (h["opening"] + h["flow0"] + h["flow1"] + aside == shelf.available(rows)).all()
+    assert (h["allocated"] >= 0).all()
+    assert (h["in_transit"] >= 0).all()
+    off = guards.unsettled(shelf, rows) & (h["count_off_day"] == 0)
+    assert not off.any(), [shelf.names[r] for r in rows[off].tolist()]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_twice_delivered_is_once(seed: int) -> None:
+    """Every record sent again by another intake, at once or much later, changes no position and no message."""
+    world = busy(seed)
+    once = run(config(), world.records)
+    rng = random.Random(seed)
+    log, late = [], []
+    for record in world.records:
+        log.append(record)
+        if rng.random() < 0.5:
+            log.append(record)
+        if late and rng.random() < 0.2:
+            log.append(rng.choice(late))
+        late.append(record)
+    again = [replace(r, offset=i) for i, r in enumerate(log)]
+    twice = run(config(), again)
+    a, b = once.open(), twice.open()
+    for name in ("on_hand", "allocated", "units0", "reorder_point", "on_order", "demand_rate"):
+        assert (a.hot[name][: a.n] == b.hot[name][: b.n]).all(), (seed, name)
+    assert (a.history[: a.n] == b.history[: b.n]).all()
+    assert b.counters["repeated:coordinates"] > 0
+
+
+def test_state_says_which_code_wrote_it() -> None:
+    """The version of the state is in the ledger, and newer state is refused."""
+    store = run(config(), busy(1, days=1).records)
+    assert store.sections["meta"][b"version"] == str(STATE_VERSION).encode()
+    store.sections["meta"][b"version"] = str(STATE_VERSION + 1).encode()
+    with pytest.raises(Exception, match="newer code"):
+        store.open()
+
+
+def test_a_changed_shape_is_refused() -> None:
+    """Another number of partitions than the shelf was begun with is refused by name."""
+    store = run(config(), busy(1, days=1).records)
+    store.config = config(shape={1: 3, 3: 1})
+    with pytest.raises(Exception, match="number of partitions"):
+        store.open()
+
+
+def test_a_record_is_folded_once() -> None:
+    """Folding a record again is our own mistake, and stops."""
+    world = busy(2, days=1)
+    shelf = Store(config()).open()
+    fold(shelf, world.records[:5])
+    with pytest.raises(AssertionError):
+        fold(shelf, world.records[:1])
