@@ -147,9 +147,9 @@ def filled(column: pa.Array) -> Bools:
 
 def absent_or_filled(column: pa.Array) -> Bools:
     """The same for a field that may be left out."""
-    return filled(column) | ~np.asarray(column.is_valid().to_numpy(zero_copy_only=False), bool)
+    return np.asarray(filled(column) | ~np.asarray(column.is_valid().to_numpy(zero_copy_only=False), bool))
 
 
 def payable(price: Floats) -> Bools:
     """Prices the contract takes, and absent ones."""
-    return np.asarray(np.isnan(price) | ((price >= 0) & (price <= MOST_MONEY)))
+    return np.asarray(np.isnan(price) | ((price >= 0) & (price <= MOST_MONEY)), bool)

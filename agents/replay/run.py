@@ -1,0 +1,299 @@
+"""One replay from file to report: the order of things. Everything it waits for has a bound."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents import clock
+from agents.replay import dates, report
+from agents.replay.formats.catalogue import FORMATS
+from agents.replay.formats.lines import Lines, What
+from agents.replay.formats.options import Options
+from agents.replay.formats.reading import read_sheet
+from agents.replay.formats.records import records
+from agents.replay.opening import opening_stock
+from agents.replay.outgoing import Follower, end_of
+from agents.replay.pipeline import Pipeline
+from agents.replay.publish import Publisher
+from agents.replay.supplier import Supplier
+from agents.replay.timeline import Tick, Timeline, day_end_ms, day_start_ms
+from agents.settings import Settings
+from stream.events.instants import text_from_ms
+
+PROGRESS_S = 1.0
+PROGRESS_LOG_S = 10.0  # where standard error is not a terminal
+PROPOSED = "replenishments:proposed"  # the planner's counter
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the operator asked for."""
+
+    file: Path
+    format: str
+    options: Options
+    speed: float | None = None  # event seconds a second; None: as fast as it goes
+    opening: tuple[str, int] | None = None
+    supplier: Supplier | None = None
+    tick_ms: int = 3_600_000
+    anyway: bool = False  # publish rows of the future too
+
+    @property
+    def timezone(self) -> str:
+        """The zone of naive times, and of the days."""
+        return self.options.timezone or FORMATS[self.format].timezone
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A file that was read and looked at."""
+
+    rows: int
+    lines: Lines
+    dates: dates.Dates
+
+
+def load(order: Order, settings: Settings) -> Loaded:
+    """Read the file and check its dates. Raises SetupError where it cannot be replayed as asked."""
+    sheet = read_sheet(order.file, order.options.delimiter, order.options.encoding)
+    lines = FORMATS[order.format].lines(sheet, order.options)
+    found = dates.dates_of(lines, clock.now_ms(), settings.max_ahead_ms)
+    dates.refuse_future(found, order.anyway)
+    if settings.clock == "wall":
+        dates.refuse_old(found, clock.now_ms(), settings.max_behind_days)
+    return Loaded(sheet.rows, lines, found)
+
+
+def replay(order: Order, loaded: Loaded, settings: Settings, check: Callable[[], None]) -> dict[str, Any]:
+    """Publish the file, wait until the pipeline has drained, and say what it did. `check` raises where waiting is vain.
+
+    The order of things: 1 remember where everything stands; 2 send, with ticks, a supplier's answers in between;
+    3 wait for intake, planner and relay; 4 read what they published and settle the account.
+    """
+    begin_s = clock.steady_s()
+    with closing(Pipeline(settings, check)) as pipeline:
+        before = _Before(pipeline, settings)  # 1
+        publisher = Publisher(settings)
+        timeline = _timeline(order, loaded, settings)
+        watermark_ms = _send(order, loaded, settings, publisher, timeline, pipeline, before)  # 2
+        sent_s = clock.steady_s() - begin_s
+        _drain(pipeline, publisher, settings, watermark_ms)  # 3
+        seconds = clock.steady_s() - begin_s
+        sent = report.Sent(publisher.rows, publisher.added, publisher.begin, publisher.end, publisher.not_rows)
+        settled = _settle(loaded, settings, pipeline, before, sent)  # 4
+    return {
+        "file": str(order.file),
+        "format": order.format,
+        "namespace": settings.namespace,
+        "clock": settings.clock,
+        "first": text_from_ms(loaded.dates.first_ms),
+        "last": text_from_ms(loaded.dates.last_ms),
+        "sent_seconds": round(sent_s, 3),
+        "seconds": round(seconds, 3),
+        **settled,
+    }
+
+
+class _Before:
+    """Where everything stood when the replay began."""
+
+    def __init__(self, pipeline: Pipeline, settings: Settings) -> None:
+        self.counters = pipeline.counters()
+        self.totals = pipeline.totals()
+        self.outgoing = {topic: pipeline.published(topic) for topic in ("replenishments", "stock-alerts")}
+        self.letters = {0: end_of(settings, "dead-letters", 0)}
+
+
+# -- 2: send ----------------------------------------------------------------------------------------------------------
+
+
+def _timeline(order: Order, loaded: Loaded, settings: Settings) -> Timeline:
+    zone, found = order.timezone, loaded.dates
+    until_ms = min(max(day_end_ms(found.last_ms, z) for z in (zone, "UTC")) + settings.lateness_ms, clock.now_ms())
+    ticks = order.tick_ms if settings.clock == "event" else None
+    timeline = Timeline(records(loaded.lines), ticks, until_ms)
+    if order.opening is not None:
+        at_ms = day_start_ms(found.first_ms, zone) - 1000
+        for receipt in opening_stock(loaded.lines, order.opening, at_ms, order.file.name):
+            timeline.add(receipt)
+    return timeline
+
+
+def _send(
+    order: Order,
+    loaded: Loaded,
+    settings: Settings,
+    publisher: Publisher,
+    timeline: Timeline,
+    pipeline: Pipeline,
+    before: _Before,
+) -> int | None:
+    """Send everything; returns the last tick, None where there was none."""
+    progress = Progress(int(loaded.lines.published.sum()))
+    pace = _pace(order.speed, publisher)
+    buyer = _Buyer(order, settings, publisher, timeline, pipeline, before) if order.supplier is not None else None
+    last_ms = None
+    try:
+        for one in timeline:
+            pace(one.at_ms)
+            if isinstance(one, Tick):
+                publisher.tick(one)
+                last_ms = one.at_ms
+                if buyer is not None:
+                    buyer.look(one.at_ms)
+                progress.show(one.at_ms)
+            else:
+                publisher.send(one)
+                progress.rows += one.rows
+                if last_ms is None or one.rows == 0:
+                    progress.show(one.at_ms)
+        publisher.flush()
+    finally:
+        if buyer is not None:
+            buyer.close()
+    progress.done()
+    return last_ms
+
+
+class _Buyer:
+    """Brings proposals to the supplier once a local day, when everything before has been folded."""
+
+    def __init__(
+        self,
+        order: Order,
+        settings: Settings,
+        publisher: Publisher,
+        timeline: Timeline,
+        pipeline: Pipeline,
+        before: _Before,
+    ) -> None:
+        assert order.supplier is not None
+        self._supplier, self._zone = order.supplier, order.timezone
+        self._publisher, self._timeline, self._pipeline = publisher, timeline, pipeline
+        self._follower = Follower(settings, "replenishments", before.outgoing["replenishments"])
+        self._answered = before.counters[PROPOSED]
+        self._next_ms: int | None = None
+
+    def look(self, now_ms: int) -> None:
+        """Answer what was proposed up to a tick, if a new day has begun since the last look."""
+        if self._next_ms is None or now_ms >= self._next_ms:
+            self._next_ms = day_end_ms(now_ms, self._zone)
+            self._publisher.flush()
+            self._pipeline.wait_folded(now_ms)
+            proposed = self._pipeline.counters()[PROPOSED]
+            while self._answered < proposed:
+                message = self._follower.next()
+                if message.type.endswith(".proposed"):
+                    self._answered += 1
+                    for answer in self._supplier.answer(message.data, now_ms):
+                        self._timeline.add(answer)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._follower.close()
+
+
+def _pace(speed: float | None, publisher: Publisher) -> Callable[[int], None]:
+    """Wait until an event time is due at this speed."""
+    if speed is None:
+        return lambda _: None
+    begin: list[float] = []
+
+    def wait(at_ms: int) -> None:
+        if not begin:
+            begin.extend((clock.steady_s(), at_ms))
+        due_s = begin[0] + (at_ms - begin[1]) / 1000 / speed
+        while (left_s := due_s - clock.steady_s()) > 0:
+            publisher.poll(min(left_s, 0.2))
+
+    return wait
+
+
+class Progress:
+    """How far a replay has come, on standard error: a line that is rewritten, or one every ten seconds in a log."""
+
+    def __init__(self, total: int) -> None:
+        self.rows = 0
+        self._total = total
+        self._live = sys.stderr.isatty()
+        self._begin_s = self._shown_s = clock.steady_s()
+
+    def show(self, at_ms: int) -> None:
+        """Say it, if it was not said just now."""
+        now_s = clock.steady_s()
+        if now_s - self._shown_s < (PROGRESS_S if self._live else PROGRESS_LOG_S):
+            return
+        self._shown_s = now_s
+        share = self.rows / max(self._total, 1)
+        pace = self.rows / (now_s - self._begin_s)
+        line = f"{share:4.0%}  {text_from_ms(at_ms)[:16]}  {self.rows:,} of {self._total:,} rows  {pace:,.0f} rows/s"
+        print(f"\r{line:<76}" if self._live else line, end="" if self._live else "\n", file=sys.stderr, flush=True)
+
+    def done(self) -> None:
+        """The last word."""
+        seconds = max(clock.steady_s() - self._begin_s, 1e-9)
+        line = f"sent {self.rows:,} rows in {seconds:.1f} s, {self.rows / seconds:,.0f} rows/s"
+        print(f"\r{line:<76}" if self._live else line, file=sys.stderr, flush=True)
+
+
+# -- 3: drain ---------------------------------------------------------------------------------------------------------
+
+
+def _drain(pipeline: Pipeline, publisher: Publisher, settings: Settings, watermark_ms: int | None) -> None:
+    """Wait until what was sent is read, folded and published.
+
+    By the wall clock there is no tick to wait for: a mark made after intake has read everything has passed where the
+    rows before it have.
+    """
+    pipeline.wait_read(publisher.end)
+    if watermark_ms is None:
+        watermark_ms = clock.now_ms() - settings.lateness_ms
+    pipeline.wait_folded(watermark_ms)
+    pipeline.wait_published()
+
+
+# -- 4: settle --------------------------------------------------------------------------------------------------------
+
+
+def _settle(
+    loaded: Loaded, settings: Settings, pipeline: Pipeline, before: _Before, sent: report.Sent
+) -> dict[str, Any]:
+    after = pipeline.counters()
+    moved = {name: count - before.counters[name] for name, count in after.items()}
+    with closing(Follower(settings, "dead-letters", before.letters)) as letters:
+        refused = report.refusals(letters.to_end(), sent)
+    account = report.account(
+        loaded.rows, loaded.lines.counted_here(), sent, refused, moved, _copied(loaded.lines, settings.shelves)
+    )
+    totals = pipeline.totals()
+    published = {}
+    for topic, count in (("stock-alerts", report.alerts_of), ("replenishments", report.replenishments_of)):
+        with closing(Follower(settings, topic, before.outgoing[topic])) as messages:
+            published[topic] = count(messages.until(pipeline.published(topic)))
+    return {
+        "read": account.read,
+        "accepted": account.accepted,
+        "repeated": account.repeated,
+        "refused": account.refused,
+        "unaccounted": account.unaccounted,
+        "added_events": dict(sent.added),
+        "added_refused": dict(refused.added),
+        "units_by_sku": report.units_by_sku(before.totals, totals),
+        "positions": report.positions(totals),
+        "alerts": published["stock-alerts"],
+        "replenishments": published["replenishments"],
+    }
+
+
+def _copied(lines: Lines, shelves: int) -> dict[str, tuple[int, int]]:
+    """A checked-out cart goes to every shelf, and each counts it."""
+    out = lines.published & lines.good & (lines.what == What.CHECKED_OUT)
+    again = int(np.count_nonzero(out & (lines.copy > 0)))
+    return {"carts": ((int(out.sum()) - again) * (shelves - 1), again * (shelves - 1))}
