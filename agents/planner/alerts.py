@@ -1,8 +1,8 @@
 """Alerts: the conditions of a row, raised once, updated when they worsen, resolved when they clear.
 
-Every condition compares an integer number of the row with a threshold, so `guards.py` can say in which range of available
-stock nothing here changes. Hysteresis: a threshold is left by 5 % (a setting) or one unit, whichever is more, before
-the alert clears; stocked_out clears with the first unit.
+Every condition compares an integer number of the row with a threshold, so `guards.py` can say in which range of
+available stock nothing here changes. Hysteresis: a threshold is left by 5 % (a setting) or one unit,
+whichever is more, before the alert clears; stocked_out clears with the first unit.
 """
 
 from __future__ import annotations
@@ -117,8 +117,8 @@ def settle(shelf: Shelf, row: Row, cause: str, now_ms: int, age_ms: int) -> list
 def money_at_risk_day(row: Row, kind: str) -> float:
     """Money a day the condition may cost.
 
-    Short: a day's demand at the selling price (else the cost). Overstock: a day's holding of the excess. Discrepancy: the
-    value of what the books are wrong by, where stock is negative.
+    Short: a day's demand at the selling price (else the cost). Overstock: a day's holding of the excess. Discrepancy:
+    the value of what the books are wrong by, where stock is negative.
     """
     seen = row.price if row.price == row.price else 0.0
     price = float(row.policy.unit_price or seen or row.policy.unit_cost)
@@ -134,7 +134,8 @@ def sentence(row: Row, kind: str, what: str) -> str:
     """What a person reads."""
     text = messages.units
     if what == "resolved":
-        return f"{kind.replace('_', ' ')} cleared: {text(row.available)} available, reorder point {text(row.reorder_point)}"
+        numbers = f"{text(row.available)} available, reorder point {text(row.reorder_point)}"
+        return f"{kind.replace('_', ' ')} cleared: {numbers}"
     if kind == "low_stock":
         waits = [o for o in row.orders if o.status == "proposed"]
         tail = (

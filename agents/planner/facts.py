@@ -29,9 +29,16 @@ POLICY = np.dtype(
         ("confirms", "<i8"),
     ]
 )
-_MONEY_AND_TIME = (
-    ["lead_days", "lead_days_sd", "review_days", "service_level", "unit_cost", "unit_price", "order_cost", "holding_cost_rate_year"]
-)
+_MONEY_AND_TIME = [
+    "lead_days",
+    "lead_days_sd",
+    "review_days",
+    "service_level",
+    "unit_cost",
+    "unit_price",
+    "order_cost",
+    "holding_cost_rate_year",
+]
 _UNITS = {"pack_units": "pack_milli", "min_order_units": "min_order_milli", "max_stock_units": "max_stock_milli"}
 
 

@@ -1,8 +1,8 @@
 """The fast lane: order lines of rows for which provably nothing is decided, in numpy.
 
 A row goes through here only if every one of its events in this record is a placed, fulfilled or returned order line, on
-time, of the open day or the next, after the last count; and if the running sums stay inside its guards. What is left over
-goes event by event.
+time, of the open day or the next, after the last count; and if the running sums stay inside its guards. What is
+left over goes event by event.
 """
 
 from __future__ import annotations

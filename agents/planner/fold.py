@@ -37,7 +37,7 @@ class Outcome:
 
 
 def fold(shelf: Shelf, records: Sequence[SkuRecord]) -> Outcome:
-    """Fold records of `sku-events`, which must follow on the shelf's offset in log order; the shelf is changed in place."""
+    """Fold records of `sku-events` that follow on the shelf's offset, in log order; the shelf is changed in place."""
     out = Outcome()
     for record in records:
         assert record.offset >= shelf.offset, (
@@ -243,7 +243,7 @@ def _fact(shelf: Shelf, event: machine.Event, text: str, offset: int, out: Outco
     before = shelf.policy[rows].copy()
     for r in rows.tolist():
         shelf.policy[r] = shelf.facts.policy_record(*shelf.names[r])
-    rows = rows[(before != shelf.policy[rows]) | (shelf.hot["as_of_offset"][rows] == offset)]
+    rows = np.asarray(rows[(before != shelf.policy[rows]) | (shelf.hot["as_of_offset"][rows] == offset)], np.int64)
     if len(rows) == 0:
         return rows
     plan.replan(shelf, rows, np.full(len(rows), event.occurred_ms))

@@ -1,4 +1,4 @@
-"""Guards: the range of available stock in which a row decides nothing. Twins of the conditions in alerts.py and propose.
+"""Guards: the range of available stock in which a row decides nothing: twins of alerts.py and of `propose`.
 
 Each condition there is a comparison of available stock plus constants of the row with a threshold. Here each becomes a
 bound on available stock alone; the greatest lower and the least upper bound are the row's guard, both exclusive.

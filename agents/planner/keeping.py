@@ -135,8 +135,8 @@ def _check(config: PlannerConfig, kept: Mapping[bytes, bytes]) -> None:
             raise PartitionsChanged(
                 f"the number of partitions has changed since shelf {config.shelf} was begun",
                 f"{name} was {then[name]}, is {now[name]}",
-                "set RESTOCK_SHELVES, RESTOCK_SOURCE_PARTITIONS and RESTOCK_FACT_PARTITIONS back; to change them for good, "
-                "start a new namespace and replay",
+                "set RESTOCK_SHELVES, RESTOCK_SOURCE_PARTITIONS and RESTOCK_FACT_PARTITIONS back; to change them for "
+                "good, start a new namespace and replay",
             )
     if then != now:
         raise SetupError(

@@ -363,13 +363,14 @@ def _undemand(shelf: Shelf, row: Row, day: int, event: Event) -> None:
 
 
 def _counted(shelf: Shelf, row: Row, event: Event, moved_now: int) -> tuple[int, list[Outgoing]]:
-    """The correction a count makes, true as of its instant; a refusal where the journal no longer reaches back to it."""
+    """The correction a count makes, true as of its instant; a refusal where the journal no longer reaches that far."""
     if event.occurred_ms <= row.counted_ms:
         shelf.counters["superseded:stock.counted"] += 1
         return 0, []
     if event.occurred_ms < shelf.journal.horizon_ms:
         shelf.counters["refused:count_too_old"] += 1
-        detail = f"counted as of {messages.instant(event.occurred_ms)}; movements are kept from {messages.instant(shelf.journal.horizon_ms)} on"
+        counted, kept = messages.instant(event.occurred_ms), messages.instant(shelf.journal.horizon_ms)
+        detail = f"counted as of {counted}; movements are kept from {kept} on"
         topic = Source(event.source).topic
         letter = dead_letter(
             topic, event.partition, event.offset, event.logged_ms, row.sku.encode(), event.raw, "count_too_old", detail
@@ -469,7 +470,8 @@ def kind_move(kind: int) -> str:
 def _moved(shelf: Shelf, row: Row, order: Order, event: Event) -> Outgoing:
     what = order.status
     shelf.counters[f"replenishments:{what}"] += 1
-    text = f"{messages.units(order.quantity)} of {row.sku} for {row.location}: {what.replace('_', ' ')}, {messages.units(order.remaining)} still to come"
+    left = f"{messages.units(order.remaining)} still to come"
+    text = f"{messages.units(order.quantity)} of {row.sku} for {row.location}: {what.replace('_', ' ')}, {left}"
     return messages.replenishment(shelf, row, order, what, event.cause, event.occurred_ms, text, {})
 
 

@@ -1,4 +1,4 @@
-"""What the planner says to the world: replenishments, alerts and positions as CloudEvents with numbers and a sentence."""
+"""What the planner says to the world: replenishments, alerts and positions, with their numbers and a sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From forecasts to thresholds: reorder point, order-up-to level, safety stock and the alerts' limits, for many rows."""
+"""From forecasts to thresholds: reorder point, order-up-to level, safety stock and alert limits, for many rows."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A shelf in memory: one partition of `sku-events` with the state of all its SKU-locations.
 
 Numbers of a row live in one structured array (`hot`), so that a row packs to bytes as it stands; what few rows have
-(open replenishments, alerts, days kept aside) lives in dictionaries by row. Everything here is a value: no clock, no I/O.
+(open replenishments, alerts, days kept aside) lives in dictionaries by row. A shelf is a value: no clock, no I/O.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from stream.events.naming import row_key
 
 Rows = npt.NDArray[np.int64]
 
-_I8 = (
+_I8 = (  # noqa: SIM905 one line a meaning
     # where the stock is; milli
     "on_hand allocated in_transit on_order confirmed proposed "
     # the open day and the next: demand to be learnt, cancelled after the day's end, net flow of available stock

@@ -13,7 +13,24 @@ from stream.events.naming import split_row_key
 from stream.events.units import text_from_milli
 
 FOREVER_DAYS = 9_999.0
-READABLE = ["on_hand", "allocated", "available", "on_order", "in_transit", "backordered", "inventory_position", "demand_rate_day", "reorder_point", "order_up_to", "safety_stock", "days_of_cover", "open_proposals", "alerts", "updated_at", "as_of_offset"]
+READABLE = [
+    "on_hand",
+    "allocated",
+    "available",
+    "on_order",
+    "in_transit",
+    "backordered",
+    "inventory_position",
+    "demand_rate_day",
+    "reorder_point",
+    "order_up_to",
+    "safety_stock",
+    "days_of_cover",
+    "open_proposals",
+    "alerts",
+    "updated_at",
+    "as_of_offset",
+]
 _QUANTITIES = ["on_hand", "allocated", "on_order", "in_transit", "reorder_point", "order_up_to", "safety_stock"]
 
 
@@ -75,9 +92,10 @@ def position_data(shelf: Shelf, rows: Rows) -> list[dict[str, Any]]:
 def exact(shelf: Shelf, row: int) -> dict[str, Any]:
     """Everything known of one row, for `restock stock`: numbers in units, open replenishments, alerts, recent days."""
     h = dict(zip(shelf.hot.dtype.names or (), shelf.hot[row].tolist(), strict=True))
-    sku, location = shelf.names[row]
     data = position_data(shelf, np.array([row]))[0]
-    money_free = {k: units(h[k]) for k in ["ordered", "cancelled", "returned", "fulfilled", "received", "written_off", "late"]}
+    money_free = {
+        k: units(h[k]) for k in ["ordered", "cancelled", "returned", "fulfilled", "received", "written_off", "late"]
+    }
     carts = {k: units(h[k]) for k in ["viewed", "added", "removed", "abandoned", "converted"]}
     day = h["day"]
     kept = shelf.history.shape[1]

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from agents.planner.config import DAY_MS, Policy, PlannerConfig
+from agents.planner.config import DAY_MS, PlannerConfig, Policy
 from agents.planner.fold import fold
 from agents.planner.keeping import changes, load, place
 from agents.planner.shelf import Shelf
@@ -39,7 +39,17 @@ class World:
         self.rows: list[dict[str, Any]] = []
         self.records: list[SkuRecord] = []
 
-    def row(self, kind: Kind, at_ms: int, *, sku: str = "S", location: str = "L", units: float = 1, partition: int = 0, **more: Any) -> None:
+    def row(
+        self,
+        kind: Kind,
+        at_ms: int,
+        *,
+        sku: str = "S",
+        location: str = "L",
+        units: float = 1,
+        partition: int = 0,
+        **more: Any,
+    ) -> None:
         """Add a row."""
         source = Source.ORDERS if kind < 20 else Source.STOCK_MOVEMENTS
         offset = self.next[source, partition]
@@ -105,7 +115,9 @@ def busy(seed: int, days: int = 12, skus: int = 7) -> World:
     return w
 
 
-def _something(w: World, rng: random.Random, now: int, names: list[str], places: list[str], placed: list[dict[str, Any]]) -> None:
+def _something(
+    w: World, rng: random.Random, now: int, names: list[str], places: list[str], placed: list[dict[str, Any]]
+) -> None:
     sku, location, p = rng.choice(names[: 1 + len(names) // 2] + names), rng.choice(places), rng.randint(0, 1)
     at = now + rng.randint(0, HOUR_MS - 1)
     what = rng.random()
@@ -148,7 +160,11 @@ def _something(w: World, rng: random.Random, now: int, names: list[str], places:
         )
         w.row(Kind.FACT, at, sku=sku, location="", fact=fact_text(fact))
     else:
-        location_fact = {"type": "catalog.location", "location": location, "timezone": rng.choice(("Asia/Tokyo", "America/Lima"))}
+        location_fact = {
+            "type": "catalog.location",
+            "location": location,
+            "timezone": rng.choice(("Asia/Tokyo", "America/Lima")),
+        }
         w.row(Kind.FACT, at, sku="", location="", fact=orjson.dumps(location_fact).decode())
 
 
@@ -185,7 +201,9 @@ class Store:
         return load(self.config, self.sections, self.place.offset)
 
 
-def run(cfg: PlannerConfig, records: Sequence[SkuRecord], cuts: random.Random | None = None, crash: float = 0.0) -> Store:
+def run(
+    cfg: PlannerConfig, records: Sequence[SkuRecord], cuts: random.Random | None = None, crash: float = 0.0
+) -> Store:
     """Fold a log into a store: whole, or cut at random, sliced at random and reopened at random."""
     store = Store(cfg)
     shelf = store.open()

@@ -1,0 +1,248 @@
+"""The planner at work: take shelves, fold polls, keep them, hand what is owed to the relays. Only this file waits.
+
+Order of a poll, the crash table of docs/ARCHITECTURE.md steps 5 to 8:
+  1  decode the records; what is not ours is quarantined;
+  2  fold each shelf (pure, in memory);
+  3  keep: the writes of all shelves in one round trip, each fenced;
+  4  offer the messages to the relays.
+Death before 3: the next owner folds the same records from the same place. After 3: the messages are in the outbox.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from agents.planner import wakes
+from agents.planner.config import LONG_AGO, PlannerConfig
+from agents.planner.fold import fold
+from agents.planner.keeping import changes, load
+from agents.planner.shelf import Shelf
+from stream.errors import Fenced, Stale
+from stream.events.cloudevents import dead_letter
+from stream.events.outgoing import Outgoing
+from stream.events.rows import SkuRecord, decode
+from stream.ledger.port import Held, Ledger, Write
+from stream.ledger.publisher import Publisher
+from stream.ledger.relay import Relay
+from stream.transport.port import Batch
+
+log = logging.getLogger(__name__)
+
+VIEWS_A_POLL = 500  # readable hashes written beside a poll's state: 25 us each, 12 ms
+VIEWS_A_SLICE = 2_000  # and at a quiet moment: 50 ms
+
+
+class Watcher(Protocol):
+    """Who counts what the planner does; metrics in a worker, nothing in tests."""
+
+    def polled(self, shelf: int, rows: int, repeated: int, shelf_state: Shelf) -> None:
+        """A shelf folded its part of a poll."""
+
+    def took(self, fold_seconds: float, keep_seconds: float, records: int) -> None:
+        """A poll is kept."""
+
+    def refused(self, cause: str) -> None:
+        """The ledger refused a write: fenced or stale."""
+
+    def relayed(self, shelf: int, relay: Relay) -> None:
+        """How a relay stands, about once a second."""
+
+
+class Unwatched:
+    """Nobody counts."""
+
+    def polled(self, shelf: int, rows: int, repeated: int, shelf_state: Shelf) -> None:
+        """Nothing."""
+
+    def took(self, fold_seconds: float, keep_seconds: float, records: int) -> None:
+        """Nothing."""
+
+    def refused(self, cause: str) -> None:
+        """Nothing."""
+
+    def relayed(self, shelf: int, relay: Relay) -> None:
+        """Nothing."""
+
+
+@dataclass
+class Owned:
+    """A shelf we hold, with its relay."""
+
+    held: Held
+    shelf: Shelf
+    relay: Relay
+    viewed_s: float = 0.0
+    messages: list[Outgoing] = field(default_factory=list)
+
+
+class Planner:
+    """PlannerWork over a ledger and a publisher."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        publisher: Publisher,
+        config_of: Callable[[int], PlannerConfig],
+        *,
+        view_every_s: float = 1.0,
+        watcher: Watcher | None = None,
+    ) -> None:
+        self.owned: dict[int, Owned] = {}
+        self._ledger, self._publisher, self._config_of = ledger, publisher, config_of
+        self._view_every_s = view_every_s
+        self._watcher: Watcher = watcher or Unwatched()
+        self._failed: dict[int, Exception] = {}
+        self._relayed_s = 0.0
+
+    async def positions(self, shelves: Sequence[int]) -> dict[int, int | None]:
+        """Take these shelves: fence older owners, load state, start relays; where to read on."""
+        found: dict[int, int | None] = {}
+        for number in shelves:
+            await self._drop(number, drain=False)
+            held = await self._ledger.acquire(number)
+            shelf = load(self._config_of(number), held.sections, held.place.offset)
+            held.sections = {}  # 1 kB a row: not to be held twice
+            relay = Relay(self._ledger, self._publisher, held, self._relay_failed)
+            self.owned[number] = Owned(held, shelf, relay)
+            await relay.start()
+            found[number] = None if held.place.offset < 0 else held.place.offset
+            log.info("holding shelf %d from offset %s, %d rows", number, found[number], shelf.n)
+        return found
+
+    async def poll(self, batches: Sequence[Batch]) -> Sequence[int]:
+        """Fold and keep one poll; returns shelves found stale. Raises Fenced where a newer owner holds one."""
+        stale = self._relay_failures()
+        batches = [b for b in batches if b.partition not in stale]
+        for batch in batches:
+            await self.owned[batch.partition].relay.room()
+        begun = time.perf_counter()
+        writes = []
+        for batch in batches:
+            owned = self.owned[batch.partition]
+            owned.messages = self._fold(owned, batch)
+            writes.append((owned, self._write(owned, self._views_due(owned))))
+        folded = time.perf_counter()
+        stale += await self._keep(writes)
+        self._watcher.took(folded - begun, time.perf_counter() - folded, sum(len(b.offsets) for b in batches))
+        return stale
+
+    def _fold(self, owned: Owned, batch: Batch) -> list[Outgoing]:
+        shelf = owned.shelf
+        if shelf.offset >= 0:
+            assert batch.start == shelf.offset, f"shelf {batch.partition} is at {shelf.offset}, got {batch.start}"
+        records, letters = _decode(batch)
+        outcome = fold(shelf, records)
+        shelf.offset = batch.next
+        self._watcher.polled(batch.partition, outcome.rows, outcome.repeated, shelf)
+        return [*letters, *outcome.messages]
+
+    async def idle(self) -> bool:
+        """One slice of sweeping or refreshing a shelf; True while more is left. Raises Fenced as `poll` does."""
+        if self._relay_failures():
+            raise Fenced("a relay found its shelf rolled back", hint="nothing to do: the shelves are taken again")
+        self._watch_relays()
+        for owned in self.owned.values():
+            shelf = owned.shelf
+            if shelf.pending:
+                await owned.relay.room()
+                owned.messages = wakes.sweep(shelf, shelf.config.slice_rows)
+            elif not shelf.dirty_view[: shelf.n].any():
+                continue
+            stale = await self._keep([(owned, self._write(owned, VIEWS_A_SLICE))])
+            if stale:
+                raise Fenced("a shelf was rolled back", hint="nothing to do: the shelves are taken again")
+            return True
+        return False
+
+    async def release(self, shelves: Sequence[int]) -> None:
+        """Let go: what is kept is sent while there is time, the rest is in the outbox."""
+        for number in shelves:
+            await self._drop(number, drain=True)
+
+    def _write(self, owned: Owned, views: int) -> Write:
+        messages, owned.messages = owned.messages, []
+        return changes(owned.shelf, owned.held.place, messages, views)
+
+    def _views_due(self, owned: Owned) -> int:
+        now = time.monotonic()
+        if now - owned.viewed_s < self._view_every_s:
+            return 0
+        owned.viewed_s = now
+        return VIEWS_A_POLL
+
+    async def _keep(self, writes: list[tuple[Owned, Write]]) -> list[int]:
+        """One round trip; offers what was kept to the relays. Returns stale shelves, raises Fenced last."""
+        first = [owned.held.next_out for owned, _ in writes]
+        verdicts = await self._ledger.keep([(owned.held, write) for owned, write in writes])
+        stale, fenced = [], []
+        for (owned, write), number, verdict in zip(writes, first, verdicts, strict=True):
+            if verdict is None:
+                owned.relay.offer([(number + i, message) for i, message in enumerate(write.out)])
+            elif isinstance(verdict, Stale):
+                self._watcher.refused("stale")
+                log.warning("%s", verdict)
+                stale.append(owned.held.shelf)
+            elif isinstance(verdict, Fenced):
+                self._watcher.refused("fenced")
+                fenced.append(verdict)
+            else:
+                raise verdict
+        if fenced:
+            raise fenced[0]
+        return stale
+
+    async def _drop(self, number: int, drain: bool) -> None:
+        self._failed.pop(number, None)
+        owned = self.owned.pop(number, None)
+        if owned is not None:
+            await owned.relay.stop(drain)
+
+    def _relay_failed(self, shelf: int, error: Exception) -> None:
+        self._failed[shelf] = error
+
+    def _relay_failures(self) -> list[int]:
+        """Shelves whose relay found them rolled back; raises any other failure."""
+        for error in self._failed.values():
+            if isinstance(error, Fenced):
+                self._watcher.refused("fenced")
+            if not isinstance(error, Stale):
+                raise error
+        return [shelf for shelf in self._failed if shelf in self.owned]
+
+    def _watch_relays(self) -> None:
+        now = time.monotonic()
+        if now - self._relayed_s >= 1.0:
+            self._relayed_s = now
+            for number, owned in self.owned.items():
+                self._watcher.relayed(number, owned.relay)
+
+
+def _decode(batch: Batch) -> tuple[list[SkuRecord], list[Outgoing]]:
+    """Records of `sku-events`, and letters for what somebody else put there."""
+    records, letters = [], []
+    for offset, at_ms, key, value in zip(batch.offsets, batch.timestamps, batch.keys, batch.values, strict=True):
+        try:
+            records.append(decode(value or b"", offset))
+        except (ValueError, OSError) as wrong:
+            letters.append(
+                dead_letter("sku-events", batch.partition, offset, at_ms, key, value, "not_ours", str(wrong)[:500])
+            )
+    return records, letters
+
+
+def watermark_age_s(shelf: Shelf, now_ms: int) -> float:
+    """How far a shelf's watermark lies behind a clock; 0 before there is one."""
+    return 0.0 if shelf.watermark_ms == LONG_AGO else max(0.0, (now_ms - shelf.watermark_ms) / 1000)
+
+
+def alerts_open(shelf: Shelf) -> dict[str, int]:
+    """Open alerts by kind."""
+    out: dict[str, int] = {}
+    for kinds in shelf.alerts.values():
+        for kind in kinds:
+            out[kind] = out.get(kind, 0) + 1
+    return out
