@@ -13,6 +13,7 @@ import redis
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from agents.abilities import has_transactions
 from agents.clock import now_ms
 from agents.commands.doctor import Finding
 from agents.commands.topics import installation
@@ -73,19 +74,15 @@ def transactions(settings: Settings) -> Iterator[Finding]:
     if settings.transactions == "off":
         yield Finding("warn", "transactions", "RESTOCK_TRANSACTIONS=off: delivery is at least once", "set it to auto")
         return
-    try:
-        name = {"transactional.id": f"{settings.namespace}.doctor", "transaction.timeout.ms": 10_000}
-        Producer({**_client(settings), **name}).init_transactions(ANSWER_S)
-    except KafkaException as error:
-        level: Any = "fail" if settings.transactions == "on" else "warn"
-        yield Finding(
-            level,
-            "transactions",
-            f"the broker has none ({error.args[0].str()}): delivery is at least once, with the same ce_id",
-            "for each message exactly once, use Apache Kafka; consumers may drop repeats by ce_id",
-        )
+    if asyncio.run(has_transactions(settings.brokers)):
+        yield Finding("ok", "transactions", "supported: each message is published once")
         return
-    yield Finding("ok", "transactions", "supported: each message is published once")
+    yield Finding(
+        "fail" if settings.transactions == "on" else "warn",
+        "transactions",
+        "the broker has none: delivery is at least once, with the same ce_id",
+        "for each message exactly once, use Apache Kafka; consumers may drop repeats by ce_id",
+    )
 
 
 def ledger_store(settings: Settings) -> Iterator[Finding]:

@@ -35,8 +35,7 @@ def add_parser(subparsers: Any) -> None:
         "doctor",
         "Check every setting and connection, and say what to do.",
         "restock doctor --json",
-        more="""Exit code 1 where a finding is `fail`. It reads only, but for the question whether the broker has
-        transactions (a producer id under its own name) and, with --probe, a topic of one record.""",
+        more="Exit code 1 where a finding is `fail`. It changes nothing, but for what --probe does.",
     )
     parser.add_argument(
         "--probe",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -50,7 +51,7 @@ async def _run(args: argparse.Namespace, settings: Settings) -> int:
         peeks = [(shelf, await ledger.peek(shelf, _wanted(args))) for shelf in shelves]
     finally:
         await ledger.close()
-    rows = [row for shelf, peek in peeks for row in rows_of(shelf, peek) if args.sku in (None, row["sku"])]
+    rows = [row for shelf, peek in peeks for row in rows_of(settings, shelf, peek) if args.sku in (None, row["sku"])]
     rows.sort(key=lambda row: (row["sku"], row["location"]))
     if not rows:
         raise _none(args, settings)
@@ -70,19 +71,20 @@ def _wanted(args: argparse.Namespace) -> dict[str, Sequence[bytes] | None]:
     return {section: one if section in ("hot", "model") else None for section in SECTIONS}
 
 
-def rows_of(shelf: int, peek: Peek) -> list[dict[str, Any]]:
+def rows_of(settings: Settings, shelf: int, peek: Peek) -> list[dict[str, Any]]:
     """Every row of a peek with all that is known of it; see agents/planner/view.py."""
     from agents.planner import keeping, view  # numpy and the models take a moment to import
-    from agents.planner.config import PlannerConfig
+    from agents.wiring import planner_config
 
     meta, hot = peek.sections["meta"], peek.sections["hot"]
     if len(meta) == 0:
         return []
     fixed = orjson.loads(meta[b"fixed"])  # as the ledger was begun, whatever our settings say
     fixed["shape"] = {int(source): partitions for source, partitions in fixed["shape"].items()}
+    config = replace(planner_config(settings, shelf), **fixed)
     # rows are numbered without gaps, and a peek holds some of them: number those
     numbered = {key: row.to_bytes(4, "little") + packed[4:] for row, (key, packed) in enumerate(hot.items())}
-    held = keeping.load(PlannerConfig(shelf=shelf, **fixed), {**peek.sections, "hot": numbered}, peek.place.offset)
+    held = keeping.load(config, {**peek.sections, "hot": numbered}, peek.place.offset)
     return [view.exact(held, row) for row in range(held.n)]
 
 

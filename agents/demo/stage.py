@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.commands.topics import installation
-from agents.settings import Settings, variable
+from agents.settings import Settings
 from stream.errors import Away, SetupError
 from stream.local.child import Child
 from stream.local.embedded import EmbeddedBroker, EmbeddedRedis
@@ -53,7 +52,7 @@ def stage(settings: Settings) -> Iterator[Stage]:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         ours = _settings(settings, *_neighbours(settings, stack))
         topics_admin.create(installation(ours))
-        worker = Child(WORKER, folder / "worker.log", _environment(ours))
+        worker = Child(WORKER, folder / "worker.log", ours.environment())
         stack.callback(worker.stop)
         yield Stage(ours, worker, _web_of(worker))
 
@@ -73,15 +72,17 @@ def _neighbours(settings: Settings, stack: contextlib.ExitStack) -> tuple[str, s
 
 def _settings(settings: Settings, brokers: str, redis_url: str) -> Settings:
     """The demo's own: a namespace nobody else uses, event time, no waiting for late events."""
-    changes = {"brokers": brokers, "redis_url": redis_url, "namespace": f"demo-{uuid.uuid4().hex[:6]}"}
-    return settings.model_copy(update={**changes, "clock": "event", "lateness_ms": 1_000, "web_port": 0})
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    """The variables that give a child these settings."""
-    said = settings.model_dump(mode="json", exclude_none=True)
-    ours = {variable(name): str(value) for name, value in said.items()}
-    return {**os.environ, **ours, variable("log_format"): "json", variable("log_level"): "info"}
+    name = f"demo-{uuid.uuid4().hex[:6]}"
+    return settings.changed(
+        brokers=brokers,
+        redis_url=redis_url,
+        namespace=name,
+        clock="event",
+        lateness_ms=1_000,
+        web_port=0,
+        log_format="json",
+        log_level="info",
+    )
 
 
 def _web_of(worker: Child) -> str:

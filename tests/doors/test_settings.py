@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,30 @@ def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("RESTOCK_SHELVES", "")
     assert load().instance_id is None
     assert load().shelves == Settings.model_fields["shelves"].default
+
+
+def test_a_child_process_gets_exactly_our_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Also where we were told otherwise by variables or a file: they do not reach the child."""
+    (tmp_path / "restock.toml").write_text('instance_id = "file"\nshelves = 9\n')
+    monkeypatch.setenv("RESTOCK_CONFIG", str(tmp_path / "restock.toml"))
+    monkeypatch.setenv("RESTOCK_CLOCK", "wall")
+    ours = load().changed(
+        clock="event", shelves=2, publish_after="2026-05-01T00:00:00Z", default_lead_days=2.5, state_dir=tmp_path
+    )
+    environment = ours.environment()
+    for name in list(os.environ):
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert "RESTOCK_CONFIG" not in environment
+    assert load() == ours
+
+
+def test_changed_settings_are_checked_as_any() -> None:
+    """A wrong value is refused by its name."""
+    with pytest.raises(SetupError) as refused:
+        load().changed(shelves=0)
+    assert "RESTOCK_SHELVES" in refused.value.detail
 
 
 def test_the_warm_up_instant_is_given_in_event_time_ms() -> None:

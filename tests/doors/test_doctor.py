@@ -1,0 +1,165 @@
+"""`restock doctor` on sound and on broken installations: every finding says what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+
+import orjson
+import pytest
+import redis
+
+from agents import abilities, cli
+from agents.commands import checks
+from agents.commands.doctor import Finding, examine
+from agents.settings import Settings
+from stream.errors import Away, SetupError
+from stream.ledger.port import Place, Write
+from stream.ledger.redis_ledger import RedisLedger
+from stream.local.child import free_port
+from stream.local.embedded import EmbeddedRedis
+from stream.transport import topics_admin
+from tests.doors.conftest import Neighbours
+
+
+@pytest.fixture
+def settings(neighbours: Neighbours) -> Settings:
+    """Settings of an installation of the test's own, its topics not made yet."""
+    return neighbours.settings()
+
+
+@pytest.fixture(scope="module")
+def lone_redis() -> Iterator[str]:
+    """A Redis whose configuration the test may spoil."""
+    with EmbeddedRedis() as server:
+        yield server.address
+
+
+def levels(findings: Iterator[Finding]) -> dict[str, str]:
+    """The worst level of each thing looked at."""
+    worst: dict[str, str] = {}
+    for finding in findings:
+        if finding.level != "ok":
+            assert finding.hint, finding
+        rank = ("ok", "warn", "fail")
+        worst[finding.about] = max(worst.get(finding.about, "ok"), finding.level, key=rank.index)
+    return worst
+
+
+def test_a_new_installation_lacks_only_its_topics(settings: Settings) -> None:
+    """After `topics create` all is well, but that the embedded broker has no transactions."""
+    assert levels(checks.topics(settings)) == {"topics": "fail"}
+    topics_admin.create(checks.installation(settings))
+    assert levels(examine(settings, list(checks.ALL))) == {
+        "broker": "ok",
+        "topics": "ok",
+        "transactions": "warn",
+        "ledger store": "ok",
+        "durability": "ok",
+        "clocks": "ok",
+        "ledger": "ok",
+    }
+
+
+def test_the_exit_code_and_json_say_whether_something_fails(
+    settings: Settings, neighbours: Neighbours, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """1 while topics are missing, 0 when they are there; one finding a line."""
+    neighbours.set_variables(monkeypatch, settings)
+    monkeypatch.setenv("RESTOCK_SHELF", "1")
+    assert cli.main(["doctor", "--json"]) == 1
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {"level": "warn", "about": "settings"}.items() <= found[0].items()
+    assert "RESTOCK_SHELVES" in found[0]["what"]
+    topics_admin.create(checks.installation(settings))
+    assert cli.main(["doctor", "--json"]) == 0
+
+
+def test_other_partitions_than_the_settings_say_fail(settings: Settings) -> None:
+    """It is what a worker would refuse to start on."""
+    topics_admin.create(checks.installation(settings))
+    changed = settings.model_copy(update={"shelves": settings.shelves + 1})
+    assert levels(checks.topics(changed)) == {"topics": "fail"}
+
+
+def test_a_ledger_begun_with_other_partitions_fails(settings: Settings) -> None:
+    """The ledger knows with how many it was begun; each difference is a finding of its own."""
+
+    async def begin() -> None:
+        ledger = RedisLedger(settings.redis_url, settings.namespace)
+        held = await ledger.acquire(0)
+        shape = {str(source): 4 for source in range(1, 5)} | {"5": 1, "6": 1}
+        fixed = orjson.dumps({"shape": shape, "shelves": 4})
+        assert await ledger.keep([(held, Write(held.place, Place(1), {"meta": {b"fixed": fixed}}))]) == [None]
+        await ledger.close()
+
+    asyncio.run(begin())
+    assert levels(checks.ledger_shape(settings)) == {"ledger": "ok"}
+    changed = settings.model_copy(update={"shelves": 8, "fact_partitions": 2})
+    what = [finding.what for finding in checks.ledger_shape(changed)]
+    assert len(what) == 3
+    assert any("begun with 4 shelves, RESTOCK_SHELVES is 8" in said for said in what)
+    assert any("begun with 1 partitions of catalog, the settings say 2" in said for said in what)
+
+
+def test_a_redis_that_forgets_or_evicts_is_found(settings: Settings, lone_redis: str) -> None:
+    """No append-only file is a warning, eviction a failure."""
+    client = redis.Redis.from_url(lone_redis)
+    client.config_set("appendonly", "no")
+    client.config_set("maxmemory-policy", "allkeys-lru")
+    client.close()
+    spoilt = settings.model_copy(update={"redis_url": lone_redis})
+    assert levels(checks.ledger_store(spoilt)) == {
+        "ledger store": "ok",
+        "durability": "warn",
+        "eviction": "fail",
+        "clocks": "ok",
+    }
+
+
+def test_neighbours_that_do_not_answer_are_findings_and_the_others_are_still_looked_at(settings: Settings) -> None:
+    """No broker, no Redis: every check fails by itself and says which address it tried."""
+    nowhere = f"127.0.0.1:{free_port()}"
+    alone = settings.model_copy(
+        update={"brokers": nowhere, "redis_url": f"redis://{nowhere}/0", "redis_timeout_ms": 200}
+    )
+    # the broker's own time-out is 10 s: one look at it is enough
+    found = list(examine(alone, [checks.transactions, checks.ledger_store, checks.ledger_shape]))
+    assert [finding.level for finding in found] == ["fail"] * 3
+    assert all(nowhere in finding.what for finding in found)
+
+
+@pytest.mark.parametrize(
+    ("skew_ms", "level"), [(0, "ok"), (-900, "ok"), (5_000, "warn"), (-5_000, "warn"), (120_000, "fail")]
+)
+def test_clocks_that_differ_are_found_in_both_directions(skew_ms: int, level: str) -> None:
+    """A second is nothing, a minute closes days wrongly."""
+    finding = checks._skew("Redis", skew_ms)
+    assert finding.level == level
+    assert ("ahead of" in finding.what) == (skew_ms > 0)
+
+
+def test_the_brokers_clock_can_be_asked(settings: Settings, neighbours: Neighbours) -> None:
+    """By a record in a topic that is gone afterwards."""
+    assert levels(checks.broker_clock(settings)) == {"clocks": "ok"}
+    assert [name for name in neighbours.topics() if "doctor" in name] == []
+
+
+@pytest.mark.parametrize(("asked", "answer"), [("off", False), ("auto", False)])
+def test_transactions_follow_the_setting_and_the_broker(settings: Settings, asked: str, answer: bool) -> None:
+    """The embedded broker has none: auto finds out, on refuses to start."""
+    assert asyncio.run(abilities.transactions(settings.model_copy(update={"transactions": asked}))) is answer
+
+
+def test_transactions_that_are_demanded_and_not_there_are_refused(settings: Settings) -> None:
+    """RESTOCK_TRANSACTIONS=on is a promise; without them a worker must not start."""
+    with pytest.raises(SetupError, match="no transactions"):
+        asyncio.run(abilities.transactions(settings.model_copy(update={"transactions": "on"})))
+
+
+def test_a_broker_that_is_away_is_away(settings: Settings) -> None:
+    """Not knowing is not the same as no."""
+    nowhere = settings.model_copy(update={"brokers": f"127.0.0.1:{free_port()}"})
+    with pytest.raises(Away, match="does not answer"):
+        asyncio.run(abilities.transactions(nowhere))
