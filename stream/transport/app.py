@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -101,6 +101,15 @@ class App(faust.App):  # type: ignore[misc]
         """A topic without the namespace."""
         return self._short[topic]
 
+    def waiting_for(self) -> str:
+        """Why this worker is not working yet; empty when it is. Holding nothing is fine: others hold everything."""
+        if self.reason is not None or self.leaving:
+            return "its end"
+        if self._consumer is None or self._assignment is None or self.rebalancing:
+            return "partitions to be assigned"
+        lacking = [desk.name for desk in self.desks if set(desk.mine(list(self._assignment))) != desk.kept.keys()]
+        return f"partitions of {' and '.join(lacking)} to be taken" if lacking else ""
+
     def doom(self, error: BaseException) -> None:
         """End the process because of this; the first reason counts."""
         if self.reason is None:
@@ -139,8 +148,16 @@ def names(namespace: str) -> dict[str, str]:
     return {name: full_name(namespace, name) for name in (*SOURCES, SKU_EVENTS.name)}
 
 
-def build(config: Config, intake: IntakeWork | None, planner: PlannerWork | None) -> App:
-    """The app of a worker that does either work or both. Call it within the running loop."""
+def build(
+    config: Config,
+    intake: IntakeWork | None,
+    planner: PlannerWork | None,
+    observe: Callable[[str, int], None] | None = None,
+) -> App:
+    """The app of a worker that does either work or both. Call it within the running loop.
+
+    `observe` hears the agent's name and the number of records of every poll that is answered.
+    """
     full = names(config.namespace)
     works: list[IntakeDesk | PlannerDesk] = []
     if intake is not None:
@@ -149,18 +166,19 @@ def build(config: Config, intake: IntakeWork | None, planner: PlannerWork | None
         works.append(PlannerDesk(planner, full[SKU_EVENTS.name]))
     app = App(config, works)
     for desk in app.desks:
-        _add_agent(app, desk)
+        _add_agent(app, desk, observe or (lambda _agent, _records: None))
     for work, desk in zip(works, app.desks, strict=True):
         idle = _planner_idle(app, work, desk) if isinstance(work, PlannerDesk) else None
         app.task(_guarded(app, idle or _intake_idle(app, work, desk, config.mark_interval_ms / 1000)))
     return app
 
 
-def _add_agent(app: App, desk: Desk) -> None:
+def _add_agent(app: App, desk: Desk, observe: Callable[[str, int], None]) -> None:
     async def answer(polls: Any) -> None:
         async for poll in polls:
             try:
                 await app.consumer.answer(desk, poll)
+                observe(desk.name, poll.records)
             except Exception as error:
                 app.doom(error)
                 await asyncio.Event().wait()  # never take the next message
@@ -184,7 +202,8 @@ def _planner_idle(app: App, work: PlannerDesk, desk: Desk) -> Any:
     async def idle() -> None:
         desk.room.clear()
         async with desk.lock:  # fair: a waiting poll and a slice take turns
-            more = bool(desk.kept) and await app.consumer.unless_fenced(work.idle())
+            ours = bool(desk.kept) and not desk.fenced
+            more = ours and await app.consumer.unless_fenced(desk, work.idle())
         if more:
             await asyncio.sleep(0)
         else:
@@ -197,7 +216,7 @@ def _intake_idle(app: App, work: Any, desk: Desk, interval_s: float) -> Any:
     async def idle() -> None:
         await app.sleep(interval_s)
         async with desk.lock:
-            if desk.kept:
+            if desk.kept and not desk.fenced:
                 await work.idle(*await app.consumer.at_end(desk))
 
     return idle

@@ -42,6 +42,11 @@ class Poll:
         """Bytes of keys and values."""
         return sum(part.size_bytes for part in self.parts)
 
+    @property
+    def records(self) -> int:
+        """Records in all partitions."""
+        return sum(len(part.batch.offsets) for part in self.parts)
+
 
 class Work(Protocol):
     """Either kind of work, by full topic and partition."""
@@ -71,7 +76,10 @@ class Desk:
         self.topics = frozenset(work.topics)
         self.lock = asyncio.Lock()
         self.room = asyncio.Event()  # set when a poll is done
-        self.kept: dict[TP, int] = {}  # taken partitions: the offset through which the work has answered
+        self.kept: dict[TP, int] = {}  # taken partitions: the offset below which the work has answered
+        self.taken: set[TP] = set()  # what the work was told to take, whether it is sought yet or not
+        self.answered_ms: dict[TP, int] = {}  # Kafka timestamp of the last record answered
+        self.fenced = False  # somebody took a partition of ours: nothing is done until the group has decided anew
         self._round = 0
         self._waiting: dict[int, int] = {}  # id of a poll brought and not yet done -> its bytes
 
@@ -98,6 +106,21 @@ class Desk:
         if poll.round == self._round:
             del self._waiting[id(poll)]
         self.room.set()
+
+    def answered(self, parts: Sequence[Stamped]) -> None:
+        """Note how far partitions are kept."""
+        for part in parts:
+            self.kept[part.tp] = part.batch.next
+            self.answered_ms[part.tp] = part.batch.timestamps[-1]
+
+    def leave(self) -> list[TP]:
+        """Forget every partition; returns which they were."""
+        tps = sorted(self.taken)
+        self.taken.clear()
+        self.kept.clear()
+        self.answered_ms.clear()
+        self.fenced = False
+        return tps
 
     def clear(self) -> None:
         """Forget what was brought: Faust has emptied the agent's queue. The poll in hand goes on."""

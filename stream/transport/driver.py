@@ -25,6 +25,7 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP, ConsumerMessage
+from mode.threads import WorkerThread
 
 from stream.errors import Fenced, PartitionsChanged, RecordsGone
 from stream.transport.bounds import GONE_HINT, check_in_log
@@ -39,8 +40,18 @@ NOTE_S = 5.0  # a commit for lag tools that takes longer is given up
 log = logging.getLogger(__name__)
 
 
+class _Daemon(WorkerThread):  # type: ignore[misc]
+    """A thread that does not keep a process alive whose loop has ended."""
+
+    def __init__(self, service: Any, **kwargs: Any) -> None:
+        super().__init__(service, **kwargs)
+        self.daemon = True
+
+
 class Thread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
     """The consumer's own thread. `era`, `stamps` and `cursors` are written here only, in one step with their cause."""
+
+    Worker = _Daemon
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.era = 0  # grows with every revocation: positions asked for in an older era are not used
@@ -158,12 +169,18 @@ class Thread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
     def at_end(self) -> dict[TP, tuple[int, int]]:
         """Taken partitions whose last fetch found nothing more: cursor, and when (ms) the broker said so."""
         assignment = self._ensure_consumer()._subscription.subscription.assignment
-        found = {}
-        for tp, cursor in self.cursors.items():
-            state = assignment.state_value(TopicPartition(*tp)) if assignment is not None else None
-            if state is not None and state.highwater is not None and state.position >= state.highwater:
-                found[tp] = cursor, state.timestamp
-        return found
+        states = {tp: assignment.state_value(TopicPartition(*tp)) for tp in self.cursors} if assignment else {}
+        return {
+            tp: (self.cursors[tp], state.timestamp)
+            for tp, state in states.items()
+            if state is not None and state.highwater is not None and state.position >= state.highwater
+        }
+
+    def ends(self) -> dict[TP, tuple[int, int]]:
+        """Log end of every partition that was fetched from, and when (ms) the broker said so."""
+        assignment = self._ensure_consumer()._subscription.subscription.assignment
+        states = {tp: assignment.state_value(TopicPartition(*tp)) for tp in self.cursors} if assignment else {}
+        return {tp: (s.highwater, s.timestamp) for tp, s in states.items() if s is not None and s.highwater is not None}
 
     async def note(self, offsets: Mapping[TP, int]) -> None:
         """Commit offsets for lag tools."""
@@ -274,9 +291,12 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
         """Take partitions and seek; the caller holds the desk's lock. Ends the process where that cannot be done."""
         if era != self._thread.era or not tps:
             return  # they were revoked meanwhile: taking them now would fence their new owner
+        desk.taken.update(tps)
         try:
             offsets = await desk.work.take(tps)
             desk.kept.update(await self.in_thread(self._thread.reposition(era, offsets)))
+        except Fenced as error:
+            await self._rejoin(desk, error)
         except Exception as error:
             self.app.doom(error)
 
@@ -290,26 +310,43 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
             if fresh:
                 for part in fresh:  # on a fresh ledger too: nothing between what is kept and what was brought
                     assert part.batch.start == desk.kept[part.tp], f"{part.tp}: {part.batch.start} is not the next"
-                stale = await self.unless_fenced(desk.work.poll([part.batch for part in fresh])) or ()
-                desk.kept.update({part.tp: part.batch.next for part in fresh})
+                stale = await self.unless_fenced(desk, desk.work.poll([part.batch for part in fresh])) or ()
+                desk.answered(fresh)
             desk.done(poll)
             if stale:
                 await self.seat(desk, era, stale)
 
-    async def unless_fenced(self, work: Awaitable[Any]) -> Any:
+    async def unless_fenced(self, desk: Desk, work: Awaitable[Any]) -> Any:
         """Await the work. Where somebody took a shelf of ours, join the group anew: it says who has what."""
         try:
             return await work
         except Fenced as error:
-            log.warning("fenced, joining the group anew: %s", error)
-            await self.in_thread(_call(self._thread.rejoin))
+            await self._rejoin(desk, error)
             return None
+
+    async def _rejoin(self, desk: Desk, why: Fenced) -> None:
+        log.warning("fenced, joining the group anew: %s", why)
+        desk.fenced = True
+        await self.in_thread(_call(self._thread.rejoin))
 
     async def at_end(self, desk: Desk) -> tuple[list[TP], int]:
         """Partitions read, and answered, to their end, and since when that is known (ms). The caller holds the lock."""
         found: dict[TP, tuple[int, int]] = await self.in_thread(_call(self._thread.at_end))
+        # what the thread has drained and this loop has answered must be the same: nothing is on its way between them
         ends = {tp: said_ms for tp, (cursor, said_ms) in found.items() if desk.kept.get(tp) == cursor}
         return (sorted(ends), min(ends.values())) if ends and desk.empty() else ([], 0)
+
+    async def lags(self) -> dict[tuple[str, int], tuple[int, float]]:
+        """Of each taken partition: records behind its log's end, and the age (s) of the last answered one if any is."""
+        ends: dict[TP, tuple[int, int]] = await self.in_thread(_call(self._thread.ends))
+        found = {}
+        for desk in self.app.desks:
+            for tp in ends.keys() & desk.kept.keys():
+                end, said_ms = ends[tp]
+                behind = max(0, end - desk.kept[tp])
+                age_ms = said_ms - desk.answered_ms.get(tp, said_ms) if behind else 0
+                found[self.app.short_name(tp.topic), tp.partition] = behind, max(0, age_ms) / 1000
+        return found
 
     # --- commit ------------------------------------------------------------------------------------------------
 
@@ -345,8 +382,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
     async def _release(self, desk: Desk) -> None:
         desk.clear()
         async with desk.lock:
-            tps = sorted(desk.kept)
-            desk.kept.clear()
+            tps = desk.leave()
             if tps:
                 await desk.work.release(tps)
 

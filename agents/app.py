@@ -1,0 +1,79 @@
+"""The worker put together: the only place where transport, ledger, intake, planner, relay and web server meet."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+import pyarrow as pa
+
+from agents import abilities, watching, wiring
+from agents.intake.agent import Intake
+from agents.planner.agent import Planner
+from agents.settings import Settings
+from agents.web import Web
+from stream.ledger.kafka_publisher import KafkaPublisher
+from stream.ledger.redis_ledger import RedisLedger
+from stream.transport import topics_admin
+from stream.transport.app import App, build, serve
+from stream.transport.sender import KafkaSender
+from stream.transport.topics_admin import Installation
+
+log = logging.getLogger(__name__)
+
+
+def run_worker(settings: Settings) -> int:
+    """Run a worker until SIGTERM or Ctrl-C; returns the exit code. Raises what ended it otherwise."""
+    asyncio.run(work(settings))
+    return 0
+
+
+async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
+    """Run a worker in this loop until `stop`, or a signal where that is None."""
+    warm_up()
+    topics = Installation(
+        settings.brokers, settings.namespace, settings.source_partitions, settings.fact_partitions, settings.shelves
+    )
+    await asyncio.to_thread(topics_admin.require, topics)
+    async with worker(settings) as app:
+        web = Web(settings.web_host, settings.web_port, app.waiting_for)
+        await web.start()
+        gauges = asyncio.create_task(watching.watch_partitions(app))
+        try:
+            await serve(app, stop)
+        finally:
+            gauges.cancel()
+            await web.stop()
+
+
+@contextlib.asynccontextmanager
+async def worker(settings: Settings) -> AsyncIterator[App]:
+    """A worker's app with its neighbours; their connections are let go at the end."""
+    transactions = await abilities.transactions(settings)
+    there = transactions or await abilities.has_transactions(settings.brokers)
+    ledger = RedisLedger(settings.redis_url, settings.namespace, command_s=settings.redis_timeout_ms / 1000)
+    publisher = KafkaPublisher(settings.brokers, settings.namespace, transactions=transactions)
+    sender = KafkaSender(settings.brokers, settings.namespace, idempotent=there)
+    intake = Intake(wiring.intake_config(settings), sender, ledger, watching.timed_translate, watching.intake_polled)
+    planner = Planner(
+        ledger,
+        publisher,
+        lambda shelf: wiring.planner_config(settings, shelf),
+        view_every_s=settings.readable_interval_ms / 1000,
+        watcher=watching.PlannerWatcher(),
+    )
+    # A broker without producer ids is the embedded one, whose log end is one short.
+    config = wiring.transport_config(settings, end_slack=0 if there else 1)
+    try:
+        yield build(config, intake, planner, watching.polled)
+    finally:
+        await sender.close()
+        await publisher.close()
+        await ledger.close()
+
+
+def warm_up() -> None:
+    """Import what the first batch would import: `pa.array(list)` brings pandas, a second inside the loop."""
+    pa.array([1])
