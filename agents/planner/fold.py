@@ -126,17 +126,18 @@ def _lanes(shelf: Shelf, rows: pa.RecordBatch, c: Columns, offset: int, out: Out
     named = ~in_facts & ~in_cart
     n_before = shelf.n
     located = in_cart & (rows.column("location").to_numpy(zero_copy_only=False) != "") if in_cart.any() else in_cart
-    _find_rows(shelf, rows, c["occurred_ms"], named | located, row)
-    if shelf.pending:
-        out.messages += wakes.catch_up(shelf, np.unique(row[named]))
+    if not has_facts:
+        _find_rows(shelf, rows, c["occurred_ms"], named | located, row)
+        if shelf.pending:
+            out.messages += wakes.catch_up(shelf, np.unique(row[named]))
     entries = np.zeros(len(kind), ENTRY)
     entries["event_hash"], entries["occurred_ms"] = c["event_hash"], c["occurred_ms"]
-    entries["day"], entries["row"] = NO_DAY, row
+    entries["day"] = NO_DAY
     placed = kind == Kind.ORDER_PLACED
     entries["order_hash"] = np.where(placed, c["order_hash"], 0)
     entries["flags"] = np.where(placed & (c["flags"] & Flag.SOLD_AT_ONCE > 0), SOLD_AT_ONCE, 0)
     at = np.flatnonzero(named)
-    if has_facts:
+    if has_facts:  # event by event, rows too: what a fact says of a row holds from its place in the log on
         slow = np.flatnonzero(named | in_facts)
     else:
         lines = fast.Lines(row[at], kind[at], c["milli"][at], c["occurred_ms"][at], c["flags"][at], c["price"][at])
@@ -146,10 +147,14 @@ def _lanes(shelf: Shelf, rows: pa.RecordBatch, c: Columns, offset: int, out: Out
     touched = [row[at], np.arange(n_before, shelf.n)]
     if len(slow):
         touched.append(_slow_lane(shelf, rows, c, row, slow, entries, offset, out))
+    entries["row"] = row
+    if has_facts:
+        _find_rows(shelf, rows, c["occurred_ms"], located, row)
     if in_cart.any() or (c["cart_hash"][placed] != 0).any():
         _carts(shelf, rows, c, kind, in_cart)
     shelf.journal.append(offset, entries, shelf.watermark_ms)
-    return np.unique(np.concatenate(touched))
+    every = np.unique(np.concatenate(touched))
+    return every[every >= 0]
 
 
 def _find_rows(shelf: Shelf, rows: pa.RecordBatch, occurred_ms: Rows, named: npt.NDArray[np.bool_], row: Rows) -> None:
@@ -184,7 +189,7 @@ def _slow_lane(
     texts = [picked.column(name).to_pylist() for name in _TEXTS]
     names = [f for f in machine.Event._fields if f not in _TEXTS]
     values = [c[name][slow].tolist() for name in names]
-    facts = picked.column("fact").to_pylist()
+    facts, skus, places = (picked.column(name).to_pylist() for name in ("fact", "sku", "location"))
     taken: dict[int, machine.Row] = {}
     placed_now: dict[int, tuple[int, bool]] = {}
     moves: dict[int, list[tuple[int, int]]] = {}
@@ -196,6 +201,10 @@ def _slow_lane(
             touched.append(_fact(shelf, event, facts[i], offset, out))
             continue
         number = int(row[slow[i]])
+        if number < 0:
+            number = row[slow[i]] = shelf.row_of(skus[i], places[i], event.occurred_ms)
+            if number not in taken:
+                out.messages += wakes.catch_up(shelf, np.array([number]))
         if number not in taken:
             taken[number] = machine.take(shelf, [number])[number]
         one = taken[number]

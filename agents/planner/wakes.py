@@ -1,8 +1,8 @@
 """Wakes: what the watermark makes due. Days close, proposals expire, alerts grow older, positions are sent.
 
 A row's `due` is the earliest of its day's end, its timer, and the time its changed position may be sent. Waking a row
-at (watermark, cause) handles everything due in time order, so a row's story does not depend on when it was woken, only on
-the mark that made it due.
+at (watermark, cause) handles everything due in time order, so a row's story does not depend on when it was woken, only
+on the mark that made it due.
 """
 
 from __future__ import annotations

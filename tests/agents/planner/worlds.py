@@ -94,7 +94,7 @@ class World:
         return record
 
 
-def busy(seed: int, days: int = 12, skus: int = 7) -> World:
+def busy(seed: int, days: int = 8, skus: int = 7) -> World:
     """Orders, cancellations, counts, receipts, supply, transfers, carts, facts and lateness over some days."""
     w = World(seed)
     rng = w.random
