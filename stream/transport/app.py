@@ -27,6 +27,7 @@ STOP_S = 20.0  # the work in hand is one poll; a worker that is not done by then
 DOOM_S = 5.0  # the same where something went wrong: leave the group if that is quick
 REBALANCE_S = 60.0  # longest a member may take to finish its work in hand when partitions move
 REQUEST_S = 90.0  # longest a shelf's load may take at take-over: Faust goes on without the seek after it
+METADATA_MS = 30_000  # how soon a running worker notices that a topic has grown, and stops
 BEAT_S = 1.0  # heartbeat: how soon a member hears of a rebalance
 
 log = logging.getLogger(__name__)
@@ -243,6 +244,7 @@ def options(config: Config, pace: Pace) -> Mapping[str, Any]:
         "broker_commit_interval": 5.0,  # for lag tools only
         "consumer_auto_offset_reset": "none",  # any other would start somewhere else and say nothing
         "consumer_max_fetch_size": pace.partition_max_bytes,
+        "consumer_metadata_max_age_ms": METADATA_MS,
         "consumer_group_instance_id": config.instance_id,
         "stream_buffer_maxsize": 8,  # counts polls; desks hold back at two
         "stream_wait_empty": False,

@@ -305,7 +305,8 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
     async def answer(self, desk: Desk, poll: Any) -> None:
         """Give a poll to the work. What was fetched before a seek is put away; stale shelves are taken again."""
         async with desk.lock:
-            era, fresh = self._thread.era, self.fresh(poll.parts)  # no await to the work: a release waits for the lock
+            # no await from here to the work: a release waits for the lock. After one nothing is ours to answer.
+            era, fresh = self._thread.era, [part for part in self.fresh(poll.parts) if part.tp in desk.kept]
             stale: Sequence[TP] = ()
             if fresh:
                 for part in fresh:  # on a fresh ledger too: nothing between what is kept and what was brought
