@@ -1,0 +1,1 @@
+"""Where stock should be: transfers between locations by linear programming, safety stock by guaranteed service."""
