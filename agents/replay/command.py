@@ -81,7 +81,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
     here = _settings(args, settings)
     order = _order(args, here)
-    loaded = replay.load(order, here)
+    loaded = replay.load(order, here, any_age=args.check)
     for sentence in loaded.dates.sentences():
         print(sentence, file=sys.stderr)
     if args.check:
@@ -109,17 +109,10 @@ def _replay(args: argparse.Namespace, order: Any, loaded: Any, here: Settings) -
 def _settings(args: argparse.Namespace, settings: Settings) -> Settings:
     """The settings of this replay; those of an embedded worker suit the file unless they are set."""
     from agents.replay import local
-    from agents.replay.formats.catalogue import FORMATS as catalogue
 
     changes: dict[str, Any] = {}
     if args.local:
-        zone = args.timezone or catalogue[args.format].timezone
-        suits = {
-            "namespace": LOCAL_NAMESPACE,
-            "clock": "event",
-            "default_timezone": zone,
-            "mark_interval_ms": LOCAL_MARK_INTERVAL_MS,
-        }
+        suits = {"namespace": LOCAL_NAMESPACE, "clock": "event", "mark_interval_ms": LOCAL_MARK_INTERVAL_MS}
         changes |= {name: value for name, value in suits.items() if name not in settings.model_fields_set}
     changes |= {name: getattr(args, name) for name in ("namespace", "clock") if getattr(args, name) is not None}
     warm = _instant(args.warm_until)
@@ -135,14 +128,14 @@ def _settings(args: argparse.Namespace, settings: Settings) -> Settings:
 
 
 def _order(args: argparse.Namespace, here: Settings) -> Any:
-    from agents.replay.formats.catalogue import FORMATS as catalogue
+    from agents.replay.formats import catalogue
     from agents.replay.formats.options import Options, pairs
     from agents.replay.opening import parse_opening
     from agents.replay.run import Order
     from agents.replay.supplier import Supplier, parse_lead
 
     options = Options(
-        columns=pairs(args.columns, catalogue[args.format].fields),
+        columns=pairs(args.columns, catalogue.FORMATS[args.format].fields),
         actions=pairs(args.actions),
         timezone=args.timezone,
         location=args.location,

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from agents.settings import Settings, variable
+from agents.settings import Settings, load, variable
 from stream.errors import RestockError
 from stream.local.child import Child
 from stream.local.embedded import EmbeddedBroker, EmbeddedRedis
@@ -28,7 +28,7 @@ def stack(settings: Settings) -> Iterator[tuple[Settings, Child]]:
     What the caller set explicitly stays; the connections are always the embedded ones.
     """
     with EmbeddedBroker() as broker, EmbeddedRedis() as store:
-        here = changed(settings, brokers=broker.address, redis_url=store.address, transactions="off", web_port=0)
+        here = changed(settings, brokers=broker.address, redis_url=store.address, web_port=0)
         topics_admin.create(installation(here))
         with tempfile.TemporaryDirectory(prefix="restock-replay-") as logs:
             worker = Child([sys.executable, "-m", "agents.cli", "worker"], Path(logs) / "worker.log", environment(here))
@@ -52,7 +52,7 @@ def installation(settings: Settings) -> topics_admin.Installation:
 
 def changed(settings: Settings, **values: Any) -> Settings:
     """The same settings with some of them replaced, checked as any."""
-    return Settings(**{**settings.model_dump(), **values})
+    return load(**{**settings.model_dump(), **values})
 
 
 def environment(settings: Settings) -> dict[str, str]:

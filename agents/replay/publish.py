@@ -27,7 +27,7 @@ Place = tuple[str, int]  # topic (short name), partition
 class Publisher:
     """Sends in order per partition. Not for several threads."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, idempotent: bool) -> None:
         self._settings = settings
         self._names = {source.topic: full_name(settings.namespace, source.topic) for source in Source}
         self.partitions = {
@@ -36,7 +36,7 @@ class Publisher:
             )
             for source in Source
         }
-        self._producer = Producer(_options(settings.brokers, settings.transactions != "off"))
+        self._producer = Producer(_options(settings.brokers, idempotent))
         self._error: KafkaError | None = None
         self._ticks = 0
         self.rows: Counter[str] = Counter()  # file rows sent, by topic

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -11,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from agents import clock
+from agents import abilities, clock
 from agents.replay import dates, report
+from agents.replay.facts import location_facts
 from agents.replay.formats.catalogue import FORMATS
 from agents.replay.formats.lines import Lines, What
 from agents.replay.formats.options import Options
@@ -23,7 +25,7 @@ from agents.replay.outgoing import Follower, end_of
 from agents.replay.pipeline import Pipeline
 from agents.replay.publish import Publisher
 from agents.replay.supplier import Supplier
-from agents.replay.timeline import Tick, Timeline, day_end_ms, day_start_ms
+from agents.replay.timeline import DAY_MS, Tick, Timeline, day_end_ms, day_start_ms
 from agents.settings import Settings
 from stream.events.instants import text_from_ms
 
@@ -60,13 +62,13 @@ class Loaded:
     dates: dates.Dates
 
 
-def load(order: Order, settings: Settings) -> Loaded:
+def load(order: Order, settings: Settings, any_age: bool = False) -> Loaded:
     """Read the file and check its dates. Raises SetupError where it cannot be replayed as asked."""
     sheet = read_sheet(order.file, order.options.delimiter, order.options.encoding)
     lines = FORMATS[order.format].lines(sheet, order.options)
     found = dates.dates_of(lines, clock.now_ms(), settings.max_ahead_ms)
     dates.refuse_future(found, order.anyway)
-    if settings.clock == "wall":
+    if settings.clock == "wall" and not any_age:
         dates.refuse_old(found, clock.now_ms(), settings.max_behind_days)
     return Loaded(sheet.rows, lines, found)
 
@@ -80,7 +82,7 @@ def replay(order: Order, loaded: Loaded, settings: Settings, check: Callable[[],
     begin_s = clock.steady_s()
     with closing(Pipeline(settings, check)) as pipeline:
         before = _Before(pipeline, settings)  # 1
-        publisher = Publisher(settings)
+        publisher = Publisher(settings, asyncio.run(abilities.has_transactions(settings.brokers)))
         timeline = _timeline(order, loaded, settings)
         watermark_ms = _send(order, loaded, settings, publisher, timeline, pipeline, before)  # 2
         sent_s = clock.steady_s() - begin_s
@@ -137,6 +139,7 @@ def _send(
 ) -> int | None:
     """Send everything; returns the last tick, None where there was none."""
     progress = Progress(int(loaded.lines.published.sum()))
+    facts = _tell_zone(order, loaded, settings, publisher)
     pace = _pace(order.speed, publisher)
     buyer = _Buyer(order, settings, publisher, timeline, pipeline, before) if order.supplier is not None else None
     last_ms = None
@@ -145,6 +148,9 @@ def _send(
             pace(one.at_ms)
             if isinstance(one, Tick):
                 publisher.tick(one)
+                if last_ms is None and facts > 0:  # they hold from their place in the log on: nothing may overtake them
+                    publisher.flush()
+                    pipeline.wait_folded(one.at_ms)
                 last_ms = one.at_ms
                 if buyer is not None:
                     buyer.look(one.at_ms)
@@ -160,6 +166,17 @@ def _send(
             buyer.close()
     progress.done()
     return last_ms
+
+
+def _tell_zone(order: Order, loaded: Loaded, settings: Settings, publisher: Publisher) -> int:
+    """Say which zone cuts the days; only by the event clock, where the namespace is the replay's own."""
+    if settings.clock == "wall":
+        return 0
+    at_ms = day_start_ms(loaded.dates.first_ms, order.timezone) - DAY_MS
+    facts = list(location_facts(loaded.lines, order.timezone, at_ms))
+    for fact in facts:
+        publisher.send(fact)
+    return len(facts)
 
 
 class _Buyer:
