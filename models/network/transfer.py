@@ -251,8 +251,8 @@ def _take_arcs(p: Picture, doors: Doors, reach: Floats, movable: Floats, lanes: 
     count = len(doors.location)
     wanted = np.zeros((len(p.on_hand), count), dtype=bool)
     wanted[lanes.sku, doors.of_lane[lanes.ref]] = True
-    for door in np.flatnonzero(doors.slower >= 0):  # a used door opens the slower ones behind it
-        wanted[:, doors.slower[door]] |= wanted[:, door]
+    for fast in np.flatnonzero(doors.slower >= 0):  # a used door opens the slower ones behind it
+        wanted[:, doors.slower[fast]] |= wanted[:, fast]
     sku, door = np.nonzero(wanted)
     slower = doors.slower[door]
     own = reach[:, sku, door] - np.where(slower >= 0, reach[:, sku, np.maximum(slower, 0)], 0.0)
