@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from stream.errors import Away, SetupError
 from stream.ledger.publisher import Found, Tail, found_id, partition_of
 
-READ_RECORDS = 1_000  # handed to Python at once
+READ_RECORDS, GATHER_S = 1_000, 0.05  # handed to Python at once, or what came within 50 ms
 ASK_S = 10.0
 SETTLE_S, PAUSE_S = 3.0, 0.1  # a new topic has its leader within a second
 STUCK_S = 60.0  # without a record or an end: longer than any transaction of ours may stay open
@@ -103,7 +103,7 @@ def _read(consumer: Any, shelf: int, unread: dict[str, str], ends: Mapping[str, 
     found: list[Found] = []
     left, deadline_s = set(unread), time.monotonic() + STUCK_S
     while left:
-        for record in consumer.consume(READ_RECORDS, timeout=1.0):
+        for record in consumer.consume(READ_RECORDS, timeout=GATHER_S):
             error, topic = record.error(), unread[record.topic()]
             if error is None:
                 deadline_s = time.monotonic() + STUCK_S

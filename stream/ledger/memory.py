@@ -76,6 +76,10 @@ class MemoryLedger:
             self._undo.pop()()
         return lost
 
+    def outbox(self, shelf: int) -> list[int]:
+        """Sequence numbers of the messages a shelf still owes."""
+        return [number for number, _ in self._world.shelves.get(shelf, _Shelf()).outbox]
+
     def copy(self) -> object:
         """A copy to restore later."""
         return copy.deepcopy(self._world)

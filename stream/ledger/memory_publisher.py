@@ -9,7 +9,7 @@ Away (the relay cannot know what happened) or anything else (the process is as g
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stream.errors import Fenced
@@ -72,8 +72,17 @@ class MemoryTopics:
 class MemoryPublisher:
     """The publisher port on MemoryTopics; one per simulated process. `transactions=False`: as a plain producer."""
 
-    def __init__(self, topics: MemoryTopics, hook: Hook | None = None, *, transactions: bool = True) -> None:
+    def __init__(
+        self,
+        topics: MemoryTopics,
+        hook: Hook | None = None,
+        *,
+        transactions: bool = True,
+        pause: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """`pause` is awaited where a broker lets others come first; one turn of the event loop unless told."""
         self.topics = topics
+        self._pause = pause or _one_turn
         self.hook: Hook = hook or _nothing
         self._transactions = transactions
         self._epochs: dict[int, int] = {}
@@ -102,7 +111,7 @@ class MemoryPublisher:
             transaction.state = "committed"
         self.hook("publish:written", shelf)
         if self._transactions:
-            await asyncio.sleep(0)  # a newer sender may come just here
+            await self._pause()  # a newer sender may come just here
             self._check(shelf, transaction)
             self.topics.end(transaction, "committed")
         self.hook("publish:committed", shelf)
@@ -128,7 +137,7 @@ class MemoryPublisher:
         for _ in range(TIMEOUT_TURNS):
             if not any(map(self._hides(shelf), self.topics.open)):
                 return
-            await asyncio.sleep(0)
+            await self._pause()
         self._abort(self._hides(shelf))
 
     def _hides(self, shelf: int) -> Callable[[Transaction], bool]:
@@ -149,6 +158,10 @@ class MemoryPublisher:
             if (id_ := found_id(topic, shelf, self.topics.partition(topic, shelf)[offset].headers)) is not None
         ]
         return Tail(found, {topic: len(self.topics.partition(topic, shelf)) for topic in TOPICS})
+
+
+async def _one_turn() -> None:
+    await asyncio.sleep(0)
 
 
 def _nothing(step: str, shelf: int) -> None:

@@ -32,6 +32,8 @@ from stream.ledger.waiting import Entry, Waiting
 
 log = logging.getLogger(__name__)
 
+UNHURRIED = frozenset({"positions"})  # topics that wait for company; everything else takes them along at once
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -39,6 +41,7 @@ class Limits:
 
     batch_messages: int = 5_000  # one transaction: 5,000 of 800 B leave loopback in about 0.1 s
     batch_bytes: int = 4 << 20
+    linger_s: float = 0.2  # five transactions a second and shelf are enough for positions: they are a second old anyway
     waiting_messages: int = 20_000  # about 16 MB; eight shelves hold 128 MB with the broker away
     waiting_bytes: int = 16 << 20
     note_every_s: float = 0.5  # one small script a shelf; a crash re-reads at most this much of the tail
@@ -82,6 +85,7 @@ class Relay:
         self.shelf, self.counters = held.shelf, Counters()
         self.failure: Exception | None = None
         self.waiting = Waiting(held.outbox)
+        held.outbox = []  # the relay's from here on: not to be kept in memory twice
         self._ledger, self._publisher, self._held = ledger, publisher, held
         self._on_failure, self._limits = on_failure, limits or Limits()
         self._next = held.next_out  # sequence number of the next message offered
@@ -91,6 +95,7 @@ class Relay:
         self._noted = (self._through, dict(self._floors))
         self._noted_at_s = 0.0
         self._unmatched = Unmatched(Tail())
+        self._hurry, self._oldest_at_s = len(self.waiting) > 0, 0.0
         self._stop = ""  # then "drain" or "now"
         self._at_once, self._wake, self._moved = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -108,7 +113,10 @@ class Relay:
         expected = list(range(self._next, self._next + len(entries)))
         assert numbers == expected, f"relay {self.shelf}: offered {numbers[0]}.., expected {self._next}"
         self._next += len(entries)
+        if len(self.waiting) == 0:
+            self._oldest_at_s = asyncio.get_running_loop().time()
         self.waiting.add(entries)
+        self._hurry = self._hurry or any(message.topic not in UNHURRIED for _, message in entries)
         self._wake.set()
 
     async def room(self) -> None:
@@ -117,6 +125,8 @@ class Relay:
 
     async def drained(self) -> None:
         """Wait until everything offered is published; raises the failure of a relay that gave up."""
+        self._hurry = True
+        self._wake.set()
         await self._until(lambda: len(self.waiting) == 0)
 
     async def stop(self, drain: bool) -> None:
@@ -196,14 +206,14 @@ class Relay:
     async def _serve(self) -> None:
         """Publish what waits as it comes, until told to stop."""
         while True:
-            batch = self.waiting.head(self._limits.batch_messages, self._limits.batch_bytes)
-            if batch and self._stop != "now":
-                await self._send(batch)
-            elif self._stop:
+            batch_due_in_s = self._batch_due_in_s()
+            if self._stop == "now" or (self._stop == "drain" and len(self.waiting) == 0):
                 await self._note()
                 return
+            if batch_due_in_s == 0:
+                await self._send(self.waiting.head(self._limits.batch_messages, self._limits.batch_bytes))
             else:
-                await self._nap()
+                await self._nap(batch_due_in_s)
             if self._note_due_in_s() == 0:
                 await self._note()
 
@@ -221,6 +231,7 @@ class Relay:
         self.counters.skipped += len(batch) - len(fresh)
         self._through, self._floors = batch[-1][0], self._unmatched.floors(self._ends)
         self.waiting.drop(len(batch))
+        self._hurry = self._hurry and len(self.waiting) > 0
         self._moved.set()
 
     async def _note(self) -> None:
@@ -238,13 +249,21 @@ class Relay:
         self._noted = noting
         self.counters.notes += 1
 
-    async def _nap(self) -> None:
-        """Until something is offered, a note is due, or we are told to stop."""
+    async def _nap(self, batch_due_in_s: float | None) -> None:
+        """Until something is offered, a batch or a note is due, or we are told to stop."""
         self._wake.clear()
-        if self.waiting or self._stop:
-            return
+        dues_s = [due_s for due_s in (batch_due_in_s, self._note_due_in_s()) if due_s is not None]
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), self._note_due_in_s())
+            await asyncio.wait_for(self._wake.wait(), min(dues_s, default=None))
+
+    def _batch_due_in_s(self) -> float | None:
+        """Seconds until what waits should go out; None when nothing waits."""
+        if len(self.waiting) == 0:
+            return None
+        full = len(self.waiting) >= self._limits.batch_messages or not self._has_room()
+        if self._hurry or self._stop or full:
+            return 0.0
+        return max(0.0, self._oldest_at_s + self._limits.linger_s - asyncio.get_running_loop().time())
 
     def _note_due_in_s(self) -> float | None:
         """Seconds until the next note; None when there is nothing to note."""

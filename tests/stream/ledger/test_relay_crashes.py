@@ -186,6 +186,7 @@ some_limits = st.builds(
     batch_messages=st.sampled_from([1, 3, 100]),
     waiting_messages=st.sampled_from([1, 100]),
     note_every_s=st.sampled_from([0.0, 1e9]),
+    linger_s=st.sampled_from([0.0, 1e9]),
     first_pause_s=st.just(0.0),
     longest_pause_s=st.just(0.0),
 )
