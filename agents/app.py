@@ -54,7 +54,9 @@ async def worker(settings: Settings) -> AsyncIterator[App]:
     transactions = await abilities.transactions(settings)
     there = transactions or await abilities.has_transactions(settings.brokers)
     ledger = RedisLedger(settings.redis_url, settings.namespace, command_s=settings.redis_timeout_ms / 1000)
-    publisher = KafkaPublisher(settings.brokers, settings.namespace, transactions=transactions)
+    publisher = watching.MeasuredPublisher(
+        KafkaPublisher(settings.brokers, settings.namespace, transactions=transactions)
+    )
     sender = KafkaSender(settings.brokers, settings.namespace, idempotent=there)
     intake = Intake(wiring.intake_config(settings), sender, ledger, watching.timed_translate, watching.intake_polled)
     planner = Planner(

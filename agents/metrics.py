@@ -59,8 +59,8 @@ def _histogram(name: str, meaning: str, buckets: tuple[float, ...], *labels: str
 
 EVENTS = _counter(
     "events",
-    "Source records by outcome: `accepted`, `refused` (in `dead-letters`) or `repeated`. The three add up to what was "
-    "read.",
+    "Source records by outcome: `accepted`, `refused` (in `dead-letters`) or `tick`. They add up to what was "
+    "read; what is `repeated` is found later, see rows.",
     "topic",
     "outcome",
 )
@@ -68,8 +68,11 @@ LATE_EVENTS = _counter(
     "late_events", "Rows older than their partition's mark: they move stock and teach nothing.", "topic"
 )
 DEAD_LETTERS = _counter("dead_letters", "Records sent to `dead-letters`, by topic they came from.", "topic", "reason")
-ROWS = _counter("rows", "Rows of `sku-events` folded into state.")
-DAYS_CLOSED = _counter("days_closed", "Local days closed, counted per SKU-location.")
+ROWS = _counter(
+    "rows",
+    "Rows of `sku-events` by outcome: `folded` into state, or `repeated` (an intake or a producer sent them again).",
+    "outcome",
+)
 
 LAG_RECORDS = _gauge("lag_records", "Records in the log behind what this worker has handled.", "topic", "partition")
 LAG_SECONDS = _gauge(
@@ -85,18 +88,22 @@ BATCH_RECORDS = _histogram("batch_records", "Records in one poll, by agent.", RE
 TRANSLATE_SECONDS = _histogram("translate_seconds", "Source records of one poll to rows.", SECONDS)
 FOLD_SECONDS = _histogram("fold_seconds", "Rows of one poll folded into state, all shelves.", SECONDS)
 KEEP_SECONDS = _histogram("keep_seconds", "The fenced writes of one poll, one round trip to Redis.", SECONDS)
-PUBLISH_SECONDS = _histogram("publish_seconds", "One relay transaction: outbox to acknowledged.", SECONDS)
+PUBLISH_SECONDS = _histogram("publish_seconds", "One transaction of a relay: sent to acknowledged.", SECONDS)
 
 PUBLISHED = _counter("published", "Outgoing messages acknowledged by Kafka.", "topic")
 OUTBOX_MESSAGES = _gauge("outbox_messages", "Messages kept and not yet known to be published.", "shelf")
-OUTBOX_AGE_SECONDS = _gauge("outbox_age_seconds", "Age of the oldest of them; 0 when there is none.", "shelf")
+OUTBOX_STUCK_SECONDS = _gauge(
+    "outbox_stuck_seconds", "How long the relay has made no progress while messages wait; 0 when none does.", "shelf"
+)
 FENCE_REFUSALS = _counter(
     "fence_refusals", "Writes the ledger refused: `fenced` (a newer owner) or `stale` (Redis rolled back).", "cause"
 )
 
 ALERTS_OPEN = _gauge("alerts_open", "Alerts open now.", "shelf", "kind")
 ALERT_LATENCY_SECONDS = _histogram(
-    "alert_latency_seconds", "From the occurrence that caused an alert to its acknowledgement by Kafka.", LATENCY
+    "alert_latency_seconds",
+    "From the occurrence (event time) that caused an alert to its acknowledgement by Kafka.",
+    LATENCY,
 )
 
 

@@ -7,6 +7,7 @@ from agents.demo.shop import DAY_MS, HOUR_MS
 HISTORY_DAYS = 28
 HISTORY_S = 10.0  # 2.8 days a second: about 2,500 events/s, a tenth of what a worker does
 SPEED = HOUR_MS  # ms of shop time a second, after that
+AHEAD_MS = 36 * HOUR_MS  # the shop waits for a worker that is further behind: its buyer would act on old news
 HEADROOM_DAYS = 56  # how long it can go on like this (22 minutes) before it meets the wall clock
 
 
@@ -16,13 +17,16 @@ def start_ms(wall_ms: int) -> int:
     return begun - begun % DAY_MS
 
 
-def shop_ms(start: int, elapsed_s: float, wall_ms: int) -> int:
-    """Event time after so many seconds; never ahead of the wall clock.
+def shop_ms(start: int, elapsed_s: float, wall_ms: int, worker_ms: int) -> int:
+    """Event time after so many seconds; never ahead of the wall clock, nor far ahead of the worker's watermark.
 
-    >>> (shop_ms(0, 5.0, 10**13) - shop_ms(0, 0.0, 10**13)) / DAY_MS
+    >>> (shop_ms(0, 5.0, 10**13, 10**13) - shop_ms(0, 0.0, 10**13, 10**13)) / DAY_MS
     14.0
-    >>> (shop_ms(0, 12.0, 10**13) - shop_ms(0, 11.0, 10**13)) / HOUR_MS
+    >>> (shop_ms(0, 12.0, 10**13, 10**13) - shop_ms(0, 11.0, 10**13, 10**13)) / HOUR_MS
     1.0
+    >>> shop_ms(0, 5.0, 10**13, 2 * DAY_MS) / DAY_MS
+    3.5
     """
     history = min(elapsed_s, HISTORY_S) / HISTORY_S * HISTORY_DAYS * DAY_MS
-    return min(wall_ms, start + round(history + max(0.0, elapsed_s - HISTORY_S) * SPEED))
+    wanted = start + round(history + max(0.0, elapsed_s - HISTORY_S) * SPEED)
+    return min(wall_ms, wanted, worker_ms + AHEAD_MS)

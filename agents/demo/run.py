@@ -57,7 +57,9 @@ def _play(staged: Stage, scene: Scene, seed: int, seconds: float, console: Conso
             begun, looked = steady_s(), 0.0
             while (elapsed := steady_s() - begun) < seconds:
                 staged.check()
-                publisher.publish(shop.until(pace.shop_ms(start_ms, elapsed, now_ms())))
+                watcher.measure(scene)
+                worker_ms = max(scene.worker_ms, start_ms)
+                publisher.publish(shop.until(pace.shop_ms(start_ms, elapsed, now_ms(), worker_ms)))
                 publisher.tick(shop.now_ms)
                 for proposal in watcher.listen(scene):
                     shop.replenish(
@@ -76,13 +78,11 @@ def _play(staged: Stage, scene: Scene, seed: int, seconds: float, console: Conso
 
 def _look(scene: Scene, watcher: Watcher, publisher: Publisher, shop: Shop, elapsed_s: float) -> None:
     """Bring the scene up to date, with rates since the last look."""
-    published, orders, since_s = scene.published, scene.orders, elapsed_s - scene.elapsed_s
-    watcher.measure(scene)
+    published, orders, since_s = scene.published, scene.orders_looked, elapsed_s - scene.elapsed_s
+    watcher.look(scene)
     scene.elapsed_s, scene.shop_ms, scene.published = elapsed_s, shop.now_ms, publisher.published.total()
-    scene.rates = {
-        "published": (scene.published - published) / since_s,
-        "orders": (scene.orders - orders) / since_s,
-    }
+    scene.rates = {"published": (scene.published - published) / since_s, "orders": (scene.orders - orders) / since_s}
+    scene.orders_looked = scene.orders
 
 
 def _settle(scene: Scene, watcher: Watcher, publisher: Publisher, shop: Shop, begun_s: float) -> None:
@@ -91,6 +91,7 @@ def _settle(scene: Scene, watcher: Watcher, publisher: Publisher, shop: Shop, be
     while steady_s() < deadline:
         for _ in watcher.listen(scene):
             pass
+        watcher.measure(scene)
         _look(scene, watcher, publisher, shop, steady_s() - begun_s)
         if scene.lag_records == 0 and scene.orders >= publisher.published["orders"]:
             return

@@ -18,9 +18,11 @@ class Scene:
     shop_ms: int = 0
     published: int = 0
     rates: Mapping[str, float] = field(default_factory=dict)  # a second: published, orders
-    orders: int = 0  # accepted by the worker
+    orders: int = 0  # order events accepted by the worker
+    orders_looked: int = 0  # the same when rates were last taken
     refused: int = 0
     lag_records: int = 0
+    worker_ms: int = 0  # the least watermark of the worker's shelves; 0 before each has one
     raised: Counter[str] = field(default_factory=Counter)  # alerts by kind
     resolved: int = 0
     proposed: int = 0

@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
+import urllib.request
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -86,20 +87,40 @@ def _settings(settings: Settings, brokers: str, redis_url: str) -> Settings:
 
 
 def _web_of(worker: Child) -> str:
-    """Where the worker's web server is: it says so in its log. Raises where it does not come up."""
+    """Where the worker's web server is, once the worker is ready. Raises where it does not come up."""
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
-        for line in worker.log.read_text(errors="replace").splitlines():
-            with contextlib.suppress(ValueError):
-                said = json.loads(line)
-                if isinstance(said, dict) and "web_port" in said:
-                    return f"http://127.0.0.1:{said['web_port']}"
+        web = _said_in(worker.log.read_text(errors="replace"))
+        if web != "" and _ready(web):
+            return web
         if not worker.alive():
             raise _ended(worker)
         time.sleep(LOOK_S)
     raise Away(
         "the worker did not start", f"after {START_S:.0f} s; its last words: {worker.tail(500)}", "restock doctor"
     )
+
+
+def _said_in(log: str) -> str:
+    """The address a worker's log tells; empty before it does.
+
+    >>> _said_in('Warning: x' + chr(10) + '{"message": "web", "web_port": 7}')
+    'http://127.0.0.1:7'
+    """
+    for line in log.splitlines():
+        with contextlib.suppress(ValueError):
+            said = json.loads(line)
+            if isinstance(said, dict) and "web_port" in said:
+                return f"http://127.0.0.1:{said['web_port']}"
+    return ""
+
+
+def _ready(web: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{web}/ready", timeout=2):
+            return True
+    except OSError:  # refused, timed out, or 503: not yet
+        return False
 
 
 def _ended(worker: Child) -> SetupError:

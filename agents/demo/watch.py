@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import redis
 from prometheus_client.parser import text_string_to_metric_families
 
+from agents.clock import now_ms
 from agents.commands import tail
 from agents.demo.scene import Scene
 from agents.demo.shop import LOCATIONS, PRODUCTS
@@ -48,12 +48,15 @@ class Watcher:
                     yield data
 
     def measure(self, scene: Scene) -> None:
-        """Read the worker's metrics and a few rows; keeps the old ones where something does not answer."""
+        """Read the worker's metrics; keeps the old ones where it does not answer."""
         try:
             with urllib.request.urlopen(f"{self._web}/metrics", timeout=2) as answer:
-                counted(answer.read().decode(), scene)
-        except (urllib.error.URLError, TimeoutError, ConnectionError):
+                counted(answer.read().decode(), self._settings.shelves, now_ms(), scene)
+        except OSError:  # restarting, or busy
             return
+
+    def look(self, scene: Scene) -> None:
+        """Read a few rows from Redis; keeps the old ones where it does not answer."""
         try:
             scene.stock = [row for sku, location in SHOWN if (row := self._row(sku, location))]
         except redis.RedisError:
@@ -70,15 +73,16 @@ class Watcher:
         self._redis.close()
 
 
-def counted(exposition: str, scene: Scene) -> None:
-    """Orders accepted, records refused and lag, from the text of /metrics."""
-    orders = refused = lag = 0.0
+def counted(exposition: str, shelves: int, wall_ms: int, scene: Scene) -> None:
+    """Orders accepted, records refused, lag and watermark, from the text of /metrics."""
+    found: dict[str, list[tuple[dict[str, str], float]]] = {}
     for family in text_string_to_metric_families(exposition):
         for sample in family.samples:
-            if sample.name == "restock_events_total":
-                accepted_order = sample.labels["topic"] == "orders" and sample.labels["outcome"] == "accepted"
-                orders += sample.value if accepted_order else 0
-                refused += sample.value if sample.labels["outcome"] == "refused" else 0
-            elif sample.name == "restock_lag_records":
-                lag += sample.value
-    scene.orders, scene.refused, scene.lag_records = int(orders), int(refused), int(lag)
+            found.setdefault(sample.name, []).append((sample.labels, sample.value))
+    events = found.get("restock_events_total", [])
+    orders = [value for labels, value in events if (labels["topic"], labels["outcome"]) == ("orders", "accepted")]
+    scene.orders = int(sum(orders))
+    scene.refused = int(sum(value for labels, value in events if labels["outcome"] == "refused"))
+    scene.lag_records = int(sum(value for _, value in found.get("restock_lag_records", [])))
+    ages_s = [value for _, value in found.get("restock_watermark_age_seconds", []) if value > 0]
+    scene.worker_ms = wall_ms - round(max(ages_s) * 1000) if len(ages_s) == shelves else 0
