@@ -113,7 +113,7 @@ class LocalRedis:
             if not self._child.alive() or time.monotonic() > deadline:
                 tail = self._child.tail()
                 self._child.kill()
-                raise NotPossible(f"{binary()} did not start:\n{tail}")
+                raise RuntimeError(f"{binary()} did not start:\n{tail}")
             time.sleep(0.01)
 
     def stop(self) -> None:
