@@ -156,7 +156,7 @@ class Shelf:
             row = self._add(sku, location)
             zone = self.facts.zone(location)
             hot = self.hot
-            day = days.day_of(zone, occurred_ms)
+            day = days.day_of(zone, max(occurred_ms, self.watermark_ms))  # a late event opens no day that is over
             hot["zone"][row] = self.zone_id(zone)
             hot["day"][row] = day
             for name, at in (("day_start_ms", day), ("day_end_ms", day + 1), ("next_end_ms", day + 2)):

@@ -28,24 +28,36 @@ def refresh_due(shelf: Shelf, rows: Rows) -> None:
 
 
 def arrive(shelf: Shelf, offset: int) -> list[Outgoing]:
-    """The record at `offset` has been folded: wake what its watermark makes due, at once or in slices."""
-    watermark = shelf.watermark_ms
-    if watermark == LONG_AGO or shelf.n == 0:
-        return []
-    late_due = shelf.due[: shelf.n] <= watermark
-    count = int(np.count_nonzero(late_due))
-    if count == 0:
-        return []
-    out: list[Outgoing] = []
-    closing = bool((shelf.hot["day_end_ms"][: shelf.n][late_due] <= watermark).any())
-    if closing and any(w.closing for w in shelf.pending):
-        out += finish(shelf)
-        late_due = shelf.due[: shelf.n] <= watermark
-        closing = bool((shelf.hot["day_end_ms"][: shelf.n][late_due] <= watermark).any())
-    if closing:
+    """The record at `offset` has been folded: wake what its watermark makes due, at once or in slices.
+
+    Days that end at different instants are woken one after the other, each with its own frozen pool, so that it does
+    not show whether the watermark came in steps or in one leap.
+    """
+    watermark, out = shelf.watermark_ms, list[Outgoing]()
+    if watermark == LONG_AGO:
+        return out
+    cause = f"mark-{shelf.config.shelf}-{offset}"
+    while True:
+        due = np.flatnonzero(shelf.due[: shelf.n] <= watermark)
+        if len(due) == 0:
+            return out
+        lately = max((w.watermark_ms for w in shelf.pending if w.closing), default=LONG_AGO)
+        ends, next_ends = shelf.hot["day_end_ms"][due], shelf.hot["next_end_ms"][due]
+        ahead = np.where(ends > lately, ends, next_ends)  # rows of the pending closing will be at their next day
+        first_ms = int(ahead.min())
+        if first_ms > watermark:
+            break
+        if lately != LONG_AGO:
+            out += finish(shelf)
+            continue
         _freeze(shelf)
-    shelf.pending.append(Wake(watermark, f"mark-{shelf.config.shelf}-{offset}", offset, closing))
-    if len(shelf.pending) == 1 and count <= shelf.config.slice_rows:
+        shelf.pending.append(Wake(first_ms, cause, offset, True))
+        if bool(((ends > first_ms) & (ends <= watermark)).any()) or bool(
+            (next_ends[ends == first_ms] <= watermark).any()
+        ):
+            out += finish(shelf)
+    shelf.pending.append(Wake(watermark, cause, offset, False))
+    if shelf.pending[0].offset == offset and len(due) <= shelf.config.slice_rows:
         out += finish(shelf)
     return out
 
@@ -105,11 +117,13 @@ def _wake(shelf: Shelf, rows: Rows, wake: Wake) -> list[Outgoing]:
         timed = due[(timer <= day_end) & (timer <= wake.watermark_ms)]
         closing = due[(day_end < timer) & (day_end <= wake.watermark_ms)]
         sending = due[first > wake.watermark_ms]
+        if wake.closing and len(timed) == len(closing) == 0:
+            return out  # positions wait for the wake that follows, so that each shows all that happened
         if len(timed):
             out += _timers(shelf, timed, wake)
         if len(closing):
             out += close(shelf, closing, wake)
-        if len(sending):
+        if len(sending) and not wake.closing:
             out += send_positions(shelf, sending, wake)
         refresh_due(shelf, due)
 
