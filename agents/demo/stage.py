@@ -51,7 +51,7 @@ def stage(settings: Settings) -> Iterator[Stage]:
     folder = Path(tempfile.mkdtemp(prefix="demo-", dir=settings.state_dir))
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        ours = _settings(settings, *_neighbours(settings, stack))
+        ours = own_settings(settings, *_neighbours(settings, stack))
         topics_admin.create(installation(ours))
         worker = Child(WORKER, folder / "worker.log", ours.environment())
         stack.callback(worker.stop)
@@ -71,7 +71,7 @@ def _neighbours(settings: Settings, stack: contextlib.ExitStack) -> tuple[str, s
     return brokers, redis_url
 
 
-def _settings(settings: Settings, brokers: str, redis_url: str) -> Settings:
+def own_settings(settings: Settings, brokers: str, redis_url: str) -> Settings:
     """The demo's own: a namespace nobody else uses, event time, no waiting for late events."""
     name = f"demo-{uuid.uuid4().hex[:6]}"
     return settings.changed(
