@@ -1,0 +1,1 @@
+"""A warehouse's own stock list against what Restock holds, as of the same moment."""
