@@ -13,7 +13,7 @@ from tests import servers
 
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[kafka_.Broker]:
-    """A real Apache Kafka shared by the session. Do not stop it: see `own_kafka`."""
+    """A real Apache Kafka shared by the session. To stop, pause or kill one see `own_kafka`."""
     yield from _broker()
 
 

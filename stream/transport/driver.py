@@ -36,6 +36,7 @@ SCHEME = "restock"
 FETCH_S = 0.1  # how long one fetch may wait: after it, newly taken partitions are asked for too
 FETCH_BUSY_S = 0.02  # the same while a desk is full: soon enough to notice that it has room again
 NOTE_S = 5.0  # a commit for lag tools that takes longer is given up
+LAST_NOTE_S = 1.0  # the same while somebody waits for our partitions
 
 log = logging.getLogger(__name__)
 
@@ -353,12 +354,14 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
 
     async def force_commit(self, *_: Any, **__: Any) -> bool:
         """Commit what the ledger has, for lag tools. The stock one crashes the worker on nearly any exception."""
+        await self._note({tp: at for desk in self.app.desks for tp, at in desk.kept.items()}, NOTE_S)
+        return False
+
+    async def _note(self, offsets: Mapping[TP, int], seconds: float) -> None:
         try:
-            offsets = {tp: at for desk in self.app.desks for tp, at in desk.kept.items()}
-            await asyncio.wait_for(self.in_thread(self._thread.note(offsets)), NOTE_S)
+            await asyncio.wait_for(self.in_thread(self._thread.note(offsets)), seconds)
         except Exception as error:
             log.debug("offsets were not noted for lag tools: %r", error)
-        return False
 
     async def wait_empty(self) -> None:
         """Nothing: work in hand is awaited by taking the desk's lock, not by acks."""
@@ -383,8 +386,10 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
     async def _release(self, desk: Desk) -> None:
         desk.clear()
         async with desk.lock:
+            kept = dict(desk.kept)
             tps = desk.leave()
             if tps:
+                await self._note(kept, LAST_NOTE_S)
                 await desk.work.release(tps)
 
 

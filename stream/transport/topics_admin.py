@@ -19,6 +19,7 @@ from stream.errors import Away, PartitionsChanged, SetupError
 from stream.events.topics import TOPICS, Topic, full_name, partitions
 
 ANSWER_S = 15.0  # a broker that is up answers in milliseconds; one that has just elected takes seconds
+NO_ANSWER = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError.REQUEST_TIMED_OUT)
 SEEN_S = 10.0  # how long a new topic may take to show in every broker's metadata
 
 _silent = logging.getLogger("stream.transport.librdkafka")  # what it has to say, we say in our own errors
@@ -80,8 +81,12 @@ def create(here: Installation) -> list[str]:
     asked = [NewTopic(here.name(t), here.partitions(t), here.replication_factor, config=t.settings()) for t in missing]
     for name, answer in admin.create_topics(asked, request_timeout=ANSWER_S).items():
         try:
-            answer.result(ANSWER_S)
+            answer.result(2 * ANSWER_S)  # after its own request_timeout
+        except TimeoutError as error:
+            raise _away(here.brokers, f"topic {name} was not made within {2 * ANSWER_S:.0f} s") from error
         except KafkaException as error:
+            if error.args[0].retriable() or error.args[0].code() in NO_ANSWER:
+                raise _away(here.brokers, str(error.args[0].str())) from error
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else was quicker
                 raise SetupError(
                     f"could not create topic {name}",
@@ -139,15 +144,19 @@ def _admin(brokers: str) -> Any:
     return AdminClient({"bootstrap.servers": brokers, "logger": _silent, "socket.timeout.ms": int(ANSWER_S * 1000)})
 
 
+def _away(brokers: str, detail: str) -> Away:
+    return Away(
+        "Kafka does not answer",
+        f"brokers {brokers}: {detail}",
+        "check RESTOCK_BROKERS and that the broker is up; `restock doctor` says more",
+    )
+
+
 def _partition_counts(admin: Any, brokers: str) -> dict[str, int]:
     try:
         topics = admin.list_topics(timeout=ANSWER_S).topics
     except KafkaException as error:
-        raise Away(
-            "Kafka does not answer",
-            f"brokers {brokers}: {error.args[0].str()}",
-            "check RESTOCK_BROKERS and that the broker is up; `restock doctor` says more",
-        ) from error
+        raise _away(brokers, str(error.args[0].str())) from error
     return {name: len(topic.partitions) for name, topic in topics.items() if topic.error is None}
 
 
@@ -159,7 +168,7 @@ def _settings(admin: Any, names: Sequence[str]) -> dict[str, dict[str, str]]:
     found = {}
     for resource, answer in admin.describe_configs(asked, request_timeout=ANSWER_S).items():
         try:
-            found[resource.name] = {key: entry.value for key, entry in answer.result(ANSWER_S).items()}
-        except KafkaException:
+            found[resource.name] = {key: entry.value for key, entry in answer.result(2 * ANSWER_S).items()}
+        except (KafkaException, TimeoutError):
             continue
     return found

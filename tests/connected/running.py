@@ -70,11 +70,14 @@ def installation(of: Config) -> topics_admin.Installation:
 def fill(of: Config, values: Sequence[Sequence[bytes]], topic: str = SKU_EVENTS.name) -> None:
     """Append values to each partition of a topic."""
     producer = Producer({"bootstrap.servers": of.brokers, "linger.ms": 2, "enable.idempotence": True})
+    errors: list[object] = []
     for partition, its in enumerate(values):
         for value in its:
-            producer.produce(full_name(of.namespace, topic), value, partition=partition)
+            name = full_name(of.namespace, topic)
+            producer.produce(name, value, b"k", partition, on_delivery=lambda error, _: errors.append(error))
         producer.poll(0)
     assert producer.flush(30) == 0
+    assert set(errors) <= {None}
 
 
 @contextlib.asynccontextmanager

@@ -1,121 +1,29 @@
-"""The transport on a real Kafka: nothing lost, nothing skipped, whatever is sought, revoked, or refused."""
+"""What only a real Kafka and Faust can do to the transport. What it shares with the memory log is in the contract."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 import re
+import time
 from collections.abc import Sequence
-from itertools import pairwise
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 
-from stream.errors import Fenced, PartitionsChanged, RecordsGone
-from stream.events.topics import SKU_EVENTS, full_name
-from stream.transport.app import Config
-from stream.transport.port import Batch
-from tests.connected.running import Remember, config, fill, running, until, until_ended
+from stream.errors import Away, PartitionsChanged, RecordsGone
+from stream.events.topics import SKU_EVENTS, SOURCES, full_name
+from stream.transport.port import Batch, Send
+from stream.transport.sender import KafkaSender
+from tests.connected.rigs import SHELVES, KafkaRig
+from tests.connected.running import Remember, config, fill, running, until
 from tests.kafka import Broker
 
 pytestmark = pytest.mark.kafka
 
-SHELVES = range(8)
 
-
-def numbered(count: int, shelves: Sequence[int] = SHELVES) -> list[list[bytes]]:
-    return [[b"%d/%d" % (shelf, i) for i in range(count)] for shelf in shelves]
-
-
-def test_every_record_of_eight_partitions_comes_once_and_in_order(kafka: Broker) -> None:
-    """Batches follow each other without a gap, and one poll brings several partitions."""
-    at, sent, work = config(kafka.bootstrap, poll_max_records=3_000), numbered(2_000), Remember()
-    fill(at, sent)
-
-    async def run() -> None:
-        async with running(at, work):
-            await until(lambda: sum(work.standing.values()) == 16_000, "all records kept")
-
-    asyncio.run(run())
-    for shelf in SHELVES:
-        assert work.values(shelf) == sent[shelf]
-        mine = [batch for batch in work.batches if batch.partition == shelf]
-        assert all(one.next == other.start for one, other in pairwise(mine))
-        assert mine[0].start == 0
-        assert mine[-1].next == mine[-1].end == 2_000
-    assert max(len(poll) for poll in work.polls) > 1
-    assert work.released == [list(SHELVES)]
-
-
-def test_the_ledger_says_where_reading_starts_in_both_directions(kafka: Broker) -> None:
-    """A ledger ahead of what the group committed skips; one put back to an older place reads again from there."""
-    at, sent = config(kafka.bootstrap), numbered(100)
-    fill(at, sent)
-
-    async def read(standing: dict[int, int]) -> Remember:
-        work = Remember(standing)
-        async with running(at, work):
-            await until(lambda: all(work.standing.get(shelf, 0) == 100 for shelf in SHELVES), "read to the end")
-        return work
-
-    asyncio.run(read({}))  # leaves 100 as the group's committed offset
-    behind = asyncio.run(read(dict.fromkeys(SHELVES, 40)))
-    mixed = asyncio.run(read({0: 99, 1: 0}))
-    assert all(behind.values(shelf) == sent[shelf][40:] for shelf in SHELVES)
-    assert mixed.values(0) == sent[0][99:]
-    assert mixed.values(1) == sent[1]
-    assert mixed.values(2) == sent[2]
-
-
-@pytest.mark.parametrize("seed", [1, 2])
-def test_what_was_fetched_before_a_seek_is_put_away_and_what_came_after_is_kept(kafka: Broker, seed: int) -> None:
-    """Shelves found stale at random moments under a backlog are taken and sought again; nothing is lost or doubled.
-
-    The historic loss: stamped on the main loop, records fetched after a seek carried the stamp of before it.
-    """
-    at, sent, work = config(kafka.bootstrap, poll_max_records=50), numbered(500), Remember()
-    fill(at, sent)
-    chance, stales = random.Random(seed), []
-
-    async def stale(batches: Sequence[Batch]) -> Sequence[int]:
-        found = [batch.partition for batch in batches if chance.random() < 0.2]
-        stales.extend(found)
-        await asyncio.sleep(chance.choice([0, 0.002]))  # sometimes the next fetch is under way, sometimes not
-        return found
-
-    work.before = stale
-
-    async def run() -> None:
-        async with running(at, work):
-            await until(lambda: sum(work.standing.values()) == 4_000, "all records kept")
-
-    asyncio.run(run())
-    assert len(stales) > 5
-    assert all(work.values(shelf) == sent[shelf] for shelf in SHELVES)
-
-
-def test_a_fenced_worker_joins_the_group_anew_and_goes_on(kafka: Broker) -> None:
-    """Fenced while still a member: everything is let go and taken again, nothing is lost."""
-    at, sent, work = config(kafka.bootstrap, poll_max_records=100), numbered(300), Remember()
-    fill(at, sent)
-    fences = [3, 6]
-
-    async def fenced(_: Sequence[Batch]) -> Sequence[int]:
-        if fences and len(work.polls) == fences[0]:
-            fences.pop(0)
-            raise Fenced("a newer owner holds a shelf")
-        return ()
-
-    work.before = fenced
-
-    async def run() -> None:
-        async with running(at, work):
-            await until(lambda: sum(work.standing.values()) == 2_400, "all records kept")
-
-    asyncio.run(run())
-    assert work.taken == [list(SHELVES)] * 3
-    assert all(work.values(shelf) == sent[shelf] for shelf in SHELVES)
+def numbered(count: int) -> list[list[bytes]]:
+    return [[b"%d/%d" % (shelf, i) for i in range(count)] for shelf in SHELVES]
 
 
 def test_told_to_stop_under_a_backlog_a_worker_finishes_the_poll_in_hand_and_no_other(kafka: Broker) -> None:
@@ -146,97 +54,185 @@ def test_told_to_stop_under_a_backlog_a_worker_finishes_the_poll_in_hand_and_no_
     assert all(work.values(shelf) == sent[shelf] for shelf in SHELVES)
 
 
-def ends(at: Config, work: Remember) -> None:
-    async def run() -> None:
-        async with running(at, work):
-            await until_ended()
+def test_an_agent_that_raises_ends_the_process(kafka: Broker) -> None:
+    """Faust would restart it with the next message; ours never sees another one."""
+    rig, work, seen = KafkaRig(kafka), Remember(), []
+    rig.fill(numbered(100))
 
-    asyncio.run(run())
+    async def fail(batches: Sequence[Batch]) -> Sequence[int]:
+        seen.append(batches)
+        raise AssertionError("our own mistake")
 
-
-def delete_below(at: Config, shelf: int, offset: int) -> None:
-    admin = AdminClient({"bootstrap.servers": at.brokers})
-    for answer in admin.delete_records(
-        [TopicPartition(full_name(at.namespace, SKU_EVENTS.name), shelf, offset)]
-    ).values():
-        answer.result(30)
-
-
-def test_a_ledger_behind_the_log_is_refused_and_says_how_many_records_are_gone(kafka: Broker) -> None:
-    """Kafka would quietly begin at the earliest record left; we stop and count."""
-    at = config(kafka.bootstrap)
-    fill(at, numbered(100))
-    delete_below(at, 3, 50)
-    with pytest.raises(RecordsGone, match=r"40 records of .*sku-events partition 3") as error:
-        ends(at, Remember(dict.fromkeys(SHELVES, 10)))
-    assert "--accept-loss" in error.value.hint
-
-
-def test_a_fresh_ledger_begins_where_the_log_begins(kafka: Broker) -> None:
-    """Without a place in the ledger, deleted records are nobody's loss."""
-    at, sent, work = config(kafka.bootstrap), numbered(100), Remember()
-    fill(at, sent)
-    delete_below(at, 3, 50)
-
-    async def run() -> None:
-        async with running(at, work):
-            await until(lambda: all(work.standing.get(shelf) == 100 for shelf in SHELVES), "read to the end")
-
-    asyncio.run(run())
-    assert work.values(3) == sent[3][50:]
-
-
-def test_a_ledger_ahead_of_the_log_is_refused(kafka: Broker) -> None:
-    """A topic made anew under an old ledger would otherwise be waited for, or begun somewhere else."""
-    at = config(kafka.bootstrap)
-    fill(at, numbered(100))
-    with pytest.raises(RecordsGone, match=r"23 records ahead of .*sku-events partition 5"):
-        ends(at, Remember({5: 123}))
+    work.before = fail
+    with pytest.raises(AssertionError, match="our own mistake"):
+        rig.read(work, None)
+    assert len(seen) == 1
+    assert work.batches == []
+    assert work.released == []  # what is in doubt is not tidied up
 
 
 def test_records_deleted_while_a_worker_lags_stop_it(kafka: Broker) -> None:
     """Retention overtakes a slow reader: it stops instead of starting again somewhere else."""
-    at = config(kafka.bootstrap, poll_max_records=100, buffer_bytes=1 << 20)
-    work = Remember()
-    fill(at, [[b"x" * 2_000] * 4_000])
-    overtaken: list[Batch] = []
+    rig, work, overtaken = KafkaRig(kafka), Remember(), []
+    rig.at = config(kafka.bootstrap, poll_max_records=100, buffer_bytes=1 << 20)
+    rig.fill([[b"x" * 2_000] * 4_000])
 
     async def overtake(batches: Sequence[Batch]) -> Sequence[int]:
         if not overtaken:
             overtaken.extend(batches)
-            await asyncio.to_thread(delete_below, at, 0, 4_000)
+            await asyncio.to_thread(rig.delete_below, 0, 4_000)
         return ()
 
     work.before = overtake
     with pytest.raises(RecordsGone, match="partition 0 were deleted before they were read"):
-        ends(at, work)
+        rig.read(work, None)
     assert work.standing[0] < 4_000
 
 
 def test_another_number_of_partitions_is_refused(kafka: Broker) -> None:
     """Rows find their shelf by partition number, so a grown topic stops the worker."""
-    at = config(kafka.bootstrap)
-    admin = AdminClient({"bootstrap.servers": at.brokers})
-    name = full_name(at.namespace, SKU_EVENTS.name)
+    rig = KafkaRig(kafka)
+    admin, name = AdminClient({"bootstrap.servers": kafka.bootstrap}), full_name(rig.at.namespace, SKU_EVENTS.name)
     admin.create_partitions([NewPartitions(name, 9)])[name].result(30)
     asyncio.run(until(lambda: len(admin.list_topics(timeout=10).topics[name].partitions) == 9, "the topic has grown"))
     with pytest.raises(PartitionsChanged, match=re.escape(f"{name} has 9 partitions")):
-        ends(at, Remember())
+        rig.read(Remember(), None)
 
 
-def test_an_agent_that_raises_ends_the_process(kafka: Broker) -> None:
-    """Faust would restart it with the next message; ours never sees another one."""
-    at, work = config(kafka.bootstrap, poll_max_records=10), Remember()
-    fill(at, numbered(100))
-    seen: list[int] = []
+class Quiet:
+    """An intake that remembers its polls and idle moments."""
 
-    async def fail(_: Sequence[Batch]) -> Sequence[int]:
-        seen.append(1)
-        raise AssertionError("our own mistake")
+    def __init__(self) -> None:
+        self.polls: list[list[tuple[str, int]]] = []
+        self.idles: list[tuple[list[tuple[str, int]], int]] = []
+        self.next: dict[tuple[str, int], int] = {}
+        self.blocked: asyncio.Event | None = None
 
-    work.before = fail
-    with pytest.raises(AssertionError, match="our own mistake"):
-        ends(at, work)
-    assert len(seen) == 1
-    assert work.batches == []
-    assert work.released == []  # what is in doubt is not tidied up
+    async def positions(self, partitions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int | None]:
+        return {at: self.next.get(at) for at in partitions}
+
+    async def poll(self, batches: Sequence[Batch]) -> None:
+        if self.blocked is not None:
+            await self.blocked.wait()
+        self.polls.append([(batch.topic, batch.partition) for batch in batches])
+        self.next.update({(batch.topic, batch.partition): batch.next for batch in batches})
+
+    async def idle(self, at_end: Sequence[tuple[str, int]], now_ms: int) -> None:
+        self.idles.append((list(at_end), now_ms))
+
+    async def release(self, partitions: Sequence[tuple[str, int]]) -> None:
+        pass
+
+
+def test_one_poll_brings_all_source_topics_and_a_partition_is_at_its_end_as_of_the_brokers_word(kafka: Broker) -> None:
+    """Six topics come as one message; read to the end, their end is dated by the answer that said so, not by now."""
+    at = config(kafka.bootstrap, mark_interval_ms=50)
+    for topic in SOURCES:
+        fill(at, [[b"1"]], topic)
+    work, every = Quiet(), 2 * 4 + 2
+    begun_ms = time.time_ns() // 1_000_000
+
+    async def run() -> None:
+        async with running(at, None, work):
+            await until(lambda: bool(work.idles) and len(work.idles[-1][0]) == every, "all read to the end")
+            assert max(len(poll) for poll in work.polls) > 1
+            assert sorted(work.idles[-1][0]) == sorted([(t, p) for t in SOURCES for p in range(at.partition_count(t))])
+            assert begun_ms < work.idles[-1][1] <= time.time_ns() // 1_000_000
+
+    asyncio.run(run())
+    assert work.next == {(topic, 0): 1 for topic in SOURCES}
+
+
+def test_a_partition_whose_records_wait_on_the_desk_is_not_at_its_end(kafka: Broker) -> None:
+    """Everything is fetched, but not answered: marks may not run ahead of what was translated."""
+    at, work = config(kafka.bootstrap, mark_interval_ms=20), Quiet()
+    fill(at, [[b"1"], [b"1"]], "orders")
+
+    async def run() -> None:
+        work.blocked = asyncio.Event()
+        async with running(at, None, work) as app:
+            await until(lambda: not app.desks[0].empty(), "a poll is in hand")
+            ends, _ = await app.consumer.at_end(app.desks[0])
+            assert ends == []
+            work.blocked.set()
+            await until(lambda: any(("orders", 0) in ends for ends, _ in work.idles), "at the end")
+            assert ("orders", 0) in work.next
+
+    asyncio.run(run())
+
+
+def test_a_broker_that_is_away_for_a_while_costs_nothing(own_kafka: Broker) -> None:
+    """A worker waits for it and goes on; a sender that waited too long says Away and works again afterwards."""
+    at, work = config(own_kafka.bootstrap), Remember()
+    fill(at, numbered(50))
+
+    async def run() -> None:
+        sender = KafkaSender(at.brokers, at.namespace)
+        hasty = KafkaSender(at.brokers, at.namespace, deliver_s=3.0)
+        await hasty.send([Send(SKU_EVENTS.name, 0, None, b"0/50")])
+        async with running(at, work):
+            await until(lambda: sum(work.standing.values()) == 401, "all kept")
+            own_kafka.pause()
+            try:
+                waiting = asyncio.create_task(sender.send([Send(SKU_EVENTS.name, 1, None, b"1/50")]))
+                with pytest.raises(Away, match="did not take what we send"):
+                    await hasty.send([Send(SKU_EVENTS.name, 3, None, b"maybe")])
+                assert not waiting.done()
+            finally:
+                own_kafka.resume()
+            await waiting
+            await hasty.send([Send(SKU_EVENTS.name, 2, None, b"2/50")])
+            await until(lambda: work.values(1)[-1:] == [b"1/50"] and work.values(2)[-1:] == [b"2/50"], "both read")
+        await sender.close()
+        await hasty.close()
+
+    asyncio.run(run())
+    assert work.values(0) == [b"0/%d" % i for i in range(51)]
+
+
+def test_a_sender_keeps_the_order_of_each_partition_over_many_sends_at_once(kafka: Broker) -> None:
+    """A hundred sends of eight partitions, not awaited one by one, arrive in the order they were begun."""
+    at, work = config(kafka.bootstrap), Remember()
+
+    async def run() -> None:
+        sender = KafkaSender(at.brokers, at.namespace)
+        sends = [[Send(SKU_EVENTS.name, shelf, b"k", b"%d" % i) for shelf in SHELVES] for i in range(100)]
+        await asyncio.gather(*(sender.send(records) for records in sends))
+        await sender.close()
+        async with running(at, work):
+            await until(lambda: sum(work.standing.values()) == 800, "all kept")
+
+    asyncio.run(run())
+    assert all(work.values(shelf) == [b"%d" % i for i in range(100)] for shelf in SHELVES)
+
+
+def test_a_record_larger_than_the_topic_takes_is_refused_by_name(kafka: Broker) -> None:
+    """Nothing is cut off or dropped: the send fails."""
+    at = config(kafka.bootstrap)
+
+    async def run() -> None:
+        sender = KafkaSender(at.brokers, at.namespace)
+        with pytest.raises(Away, match="Kafka did not take"):
+            await sender.send([Send("positions", 0, None, b"x" * (2 << 20))])
+        await sender.close()
+
+    asyncio.run(run())
+
+
+def test_what_the_ledger_has_is_committed_for_lag_tools_and_decides_nothing(kafka: Broker) -> None:
+    """The group's committed offset follows the ledger; a wrong one in Kafka changes nothing."""
+    rig, work = KafkaRig(kafka), Remember()
+    rig.fill(numbered(10))
+    rig.read(work, lambda: sum(work.standing.values()) == 80)
+
+    group = {"bootstrap.servers": kafka.bootstrap, "group.id": f"{rig.at.namespace}.worker"}
+    consumer, topic = Consumer(group), full_name(rig.at.namespace, SKU_EVENTS.name)
+    committed = consumer.committed([TopicPartition(topic, shelf) for shelf in SHELVES], timeout=10)
+    assert [one.offset for one in committed] == [10] * 8
+    consumer.commit(offsets=[TopicPartition(topic, 0, 3)], asynchronous=False)
+    consumer.close()
+
+    again = Remember(dict(work.standing))
+    fill(rig.at, [[b"0/10"]])
+    rig.read(again, lambda: again.standing[0] == 11)
+    assert again.values(0) == [b"0/10"]
