@@ -20,8 +20,8 @@ from typing import Any
 
 from agents import logs
 from agents.commands.parsing import Parser
-from agents.settings import Settings, load, unknown_variables
-from stream.errors import RestockError, SetupError
+from agents.settings import load, unknown_variables
+from stream.errors import RestockError
 
 COMMANDS = {
     "demo": "agents.commands.demo",
@@ -91,28 +91,8 @@ def parser(names: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
 
 
 def _command(name: str) -> Any:
-    """The module of a command; one that this version was built without says so when it is called."""
-    try:
-        return importlib.import_module(COMMANDS[name])
-    except ModuleNotFoundError as error:
-        if error.name is None or not COMMANDS[name].startswith(error.name):
-            raise
-        return Missing(name)
-
-
-class Missing:
-    """Stands for a command whose module is not there."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def add_parser(self, subparsers: Any) -> None:
-        """A parser that takes anything."""
-        subparsers.add_parser(self._name, help="(not in this version)").add_argument("rest", nargs=argparse.REMAINDER)
-
-    def run(self, _args: argparse.Namespace, _settings: Settings) -> int:
-        """Raises SetupError."""
-        raise SetupError(f"restock {self._name} is not in this version", COMMANDS[self._name], "install a newer one")
+    """The module of a command."""
+    return importlib.import_module(COMMANDS[name])
 
 
 def installed_version() -> str:

@@ -47,8 +47,8 @@ def test_every_argument_says_what_it_is(leaf: argparse.ArgumentParser) -> None:
 
 @pytest.mark.parametrize("leaf", LEAVES, ids=lambda leaf: leaf.prog)
 def test_commands_that_print_data_can_print_json(leaf: argparse.ArgumentParser) -> None:
-    """All but those that run until they are stopped."""
-    if leaf.prog not in ("restock demo", "restock worker"):
+    """All but those that run until they are stopped, and replay, whose `--report -` is JSON."""
+    if leaf.prog not in ("restock demo", "restock worker", "restock replay"):
         assert "--json" in {option for action in leaf._actions for option in action.option_strings}
 
 
