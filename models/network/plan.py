@@ -15,7 +15,7 @@ from models.network.cuts import Cuts, cuts_of
 from models.network.priced import GAP
 from models.network.shortfall import conflict
 from models.network.solve import ARCS_EXACT, solve
-from models.network.transfer import GIVE, LANE, NEED, Built, Picture
+from models.network.transfer import CHAIN, GIVE, LANE, NEED, TAKE, Built, Picture
 
 SKUS_A_SLICE = 5_000  # 10 locations of 20 strata: 40 MB a slice, and calls long enough to be worth it
 
@@ -219,7 +219,7 @@ def _joined(p: Picture, fixed: Fixed, blames: list[Blame], parts: list[_Part]) -
 def _blames(part: _Part) -> list[Blame]:
     """The needs that starve and the stock and rows that starve them."""
     built = part.built
-    why = conflict(built.circulation, built.kind == LANE)
+    why = conflict(built.circulation, np.isin(built.kind, (LANE, CHAIN, TAKE)))
     short = built.circulation.short(part.flow.units)
     pack, upper = part.picture.goods.pack_units, built.circulation.upper
     starved = why.needs if len(why.needs) else np.flatnonzero(short > 0.5)

@@ -174,16 +174,16 @@ def build(p: Picture) -> Built:
     parts = [
         lane_arcs,
         *_give_arcs(p, doors, spare, movable, lane_arcs),
-        *_take_arcs(p, doors, reach, movable, lane_arcs),
-        _need_arcs(p, doors, missing),
+        *_take_arcs(p, doors, reach, movable, missing, lane_arcs),
+        *_need_arcs(p, doors, movable, missing),
     ]
     return _assemble(p, doors, parts)
 
 
 def _nodes(p: Picture, doors: Doors) -> tuple[int, int, int]:
-    """Nodes a block, first giver, first door; node 0 of a block is its root."""
+    """Nodes a block, first giver, first door; node 0 of a block is its root, the last ones stand behind a minimum."""
     places = p.on_hand.shape[1]
-    return 1 + places + len(doors.location), 1, 1 + places
+    return 1 + 2 * places + len(doors.location), 1, 1 + places
 
 
 def _paying_lanes(p: Picture, doors: Doors, spare: Floats, reach: Floats, movable: Floats, missing: Floats) -> _Arcs:
@@ -246,7 +246,7 @@ def _give_arcs(p: Picture, doors: Doors, spare: Floats, movable: Floats, lanes: 
     return [_Arcs(GIVE, k, i, k * size, k * size + giver + i, steps.width, steps.money)]
 
 
-def _take_arcs(p: Picture, doors: Doors, reach: Floats, movable: Floats, lanes: _Arcs) -> list[_Arcs]:
+def _take_arcs(p: Picture, doors: Doors, reach: Floats, movable: Floats, missing: Floats, lanes: _Arcs) -> list[_Arcs]:
     """Steps from the doors back to the root, and the chains from fast doors to slow ones."""
     count = len(doors.location)
     wanted = np.zeros((len(p.on_hand), count), dtype=bool)
@@ -255,18 +255,23 @@ def _take_arcs(p: Picture, doors: Doors, reach: Floats, movable: Floats, lanes: 
         wanted[:, doors.slower[fast]] |= wanted[:, fast]
     sku, door = np.nonzero(wanted)
     slower = doors.slower[door]
+    under = (
+        missing[sku, doors.location[door]] > 0
+    )  # there all that arrives counts for the minimum: steps at the slowest
     own = reach[:, sku, door] - np.where(slower >= 0, reach[:, sku, np.maximum(slower, 0)], 0.0)
+    most = np.where(under & (slower >= 0), 0.0, movable.sum(axis=1)[sku])
     steps = ladder.take_steps(
         p.strata.probability[:, sku],
         np.maximum(own, 0.0),
         p.goods.pack_units[sku],
         p.worth[sku, doors.location[door]],
         p.holding[sku, doors.location[door]],
-        movable.sum(axis=1)[sku],
+        most,
     )
     size, _, first = _nodes(p, doors)
     k, d = sku[steps.place], door[steps.place]
-    take = _Arcs(TAKE, k, d, k * size + first + d, k * size, steps.width, steps.money)
+    behind = np.where(under[steps.place], len(doors.location) + doors.location[d], d)
+    take = _Arcs(TAKE, k, d, k * size + first + behind, k * size, steps.width, steps.money)
     linked = np.flatnonzero(slower >= 0)
     k, d = sku[linked], door[linked]
     node = k * size + first
@@ -274,16 +279,30 @@ def _take_arcs(p: Picture, doors: Doors, reach: Floats, movable: Floats, lanes: 
     return [take, chain]
 
 
-def _need_arcs(p: Picture, doors: Doors, missing: Floats) -> _Arcs:
-    """Required arcs from the slowest door of a place under its minimum; from a node of its own where no lane leads."""
+def _need_arcs(p: Picture, doors: Doors, movable: Floats, missing: Floats) -> list[_Arcs]:
+    """Places under their minimum: a required arc, and a free one beside it, between their slowest door and its steps.
+
+    So what arrives for the minimum sells as well. Where no lane leads the required arc begins at a node of its own.
+    """
     sku, at = np.nonzero(missing > 0)
     slowest = np.full(p.on_hand.shape[1], -1)
     slowest[doors.location] = np.arange(len(doors.location))  # the last one written is the slowest
     size, giver, first = _nodes(p, doors)
     door = slowest[at]
     tail = sku * size + np.where(door >= 0, first + door, giver + at)
-    width = missing[sku, at]
-    return _Arcs(NEED, sku, at, tail, sku * size, width, np.zeros(len(sku)))
+    head = sku * size + first + len(doors.location) + at
+    zero = np.zeros(len(sku))
+    reached = door >= 0
+    beside = _Arcs(
+        CHAIN,
+        sku[reached],
+        door[reached],
+        tail[reached],
+        head[reached],
+        movable.sum(axis=1)[sku[reached]],
+        zero[reached],
+    )
+    return [_Arcs(NEED, sku, at, tail, head, missing[sku, at], zero), beside]
 
 
 def _assemble(p: Picture, doors: Doors, parts: list[_Arcs]) -> Built:

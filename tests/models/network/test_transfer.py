@@ -79,6 +79,13 @@ def test_a_minimum_is_reached_even_where_it_does_not_pay() -> None:
     assert answer.feasible
 
 
+def test_what_arrives_for_a_minimum_sells_too() -> None:
+    """A minimum of five where three will be sold: five go, not eight."""
+    answer = plan(certain([[0, 3]], lanes=[(0, 1, 1)], on_hand=[[10, 0]], minimum=[[0, 5]]))
+    assert moves(answer) == {(0, 0): 5}
+    assert answer.objective == pytest.approx(5 * 1 - 3 * 10)
+
+
 def test_minimums_that_cannot_be_reached_name_stock_and_needs() -> None:
     """100 at one place, 70 and 50 must be at two others: short by 20; both needs and the stock are to blame."""
     answer = plan(certain([[0, 0, 0]], lanes=[(0, 1, 10), (0, 2, 20)], on_hand=[[100, 0, 0]], minimum=[[0, 70, 50]]))

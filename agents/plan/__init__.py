@@ -1,0 +1,1 @@
+"""`restock plan`: the network solver on files, without Kafka."""

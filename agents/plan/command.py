@@ -1,0 +1,129 @@
+"""`restock plan`: what to send where, from files, by the solver the network agent uses."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+
+from agents.commands.parsing import add_command
+from agents.plan import answer as answers
+from agents.plan.page import page
+from agents.plan.tables import ITEM_EXTRAS, LANE_LIMITS, Problem, read_problem
+from models.network.periods import schedule
+from models.network.plan import plan
+from models.network.priced import GAP
+from stream.errors import SetupError
+
+INFEASIBLE = 1  # a check found something
+FILE: dict[str, Any] = {"type": Path, "metavar": "FILE"}
+
+
+def add_parser(subparsers: Any) -> None:
+    """The command and its arguments."""
+    parser = add_command(
+        subparsers,
+        "plan",
+        "Plan transfers between locations from files, without Kafka.",
+        "restock plan --stock stock.csv --demand demand.csv --lanes lanes.csv --items items.csv --out plan",
+        "Files are CSV with a header line, or parquet. Writes transfers.parquet, plan.json and plan.html. Exit code 1 "
+        "where minimums or fixed send-outs are impossible; the constraints in conflict are named.",
+    )
+    add = parser.add_argument
+    add("--stock", required=True, help="location, sku, on_hand, in_transit?, minimum?, frozen?", **FILE)
+    add("--demand", required=True, help="location, sku, horizon_days, mean, q50..q99", **FILE)
+    add("--lanes", required=True, help=f"from, to, unit_cost, lead_days, {'?, '.join(LANE_LIMITS)}?", **FILE)
+    add("--items", required=True, help=f"sku, unit_cost, unit_price, {'?, '.join(ITEM_EXTRAS)}?", **FILE)
+    add("--fixed", help="send-outs already promised: from, to, sku, units", **FILE)
+    add("--periods", type=_positive, default=1, metavar="N", help="cut the horizon into N periods (default 1)")
+    add("--budget", type=_money, default=math.inf, metavar="MONEY", help="most to spend on lanes, all periods together")
+    add(
+        "--gap",
+        type=_money,
+        default=GAP,
+        metavar="SHARE",
+        help="how near the bound is near enough (default %(default)s)",
+    )
+    add(
+        "--best-effort", action="store_true", help="where minimums cannot all be met, write the plan that comes nearest"
+    )
+    add("--out", type=Path, required=True, metavar="DIR", help="where to write; made if need be")
+
+
+def run(args: argparse.Namespace, settings: object) -> int:  # noqa: ARG001 - the plan reads files, not settings
+    """Read, solve, write; 1 where what is required is impossible."""
+    begun = time.perf_counter()
+    problem = read_problem(args.stock, args.demand, args.lanes, args.items, args.fixed, args.budget)
+    answer = solve(problem, args.periods, args.gap)
+    possible = answer.status != "infeasible"
+    write(answer, args.out, time.perf_counter() - begun, possible or args.best_effort)
+    print(_told(answer, args.out))
+    return 0 if possible else INFEASIBLE
+
+
+def solve(problem: Problem, periods: int, gap: float) -> answers.Answer:
+    """One period by the plan for now, several by the schedule. Raises SetupError for what several cannot do."""
+    if periods == 1:
+        return answers.of_plan(problem, plan(problem.picture, problem.fixed, gap), gap)
+    if len(problem.fixed.sku):
+        raise SetupError("fixed send-outs need one period", "", "take them off the stock file, or leave out --periods")
+    try:
+        return answers.of_schedule(problem, schedule(problem.picture, periods, gap=gap), periods, gap)
+    except ValueError as error:
+        raise SetupError(
+            "these files cannot be cut into periods", str(error), "one horizon_days for all rows"
+        ) from error
+
+
+def write(answer: answers.Answer, out: Path, seconds: float, with_transfers: bool) -> None:
+    """transfers.parquet (without rows where the plan is not to be carried out), plan.json and plan.html."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(f"cannot write to {out}", str(error), "choose a directory for --out") from error
+    rows = answers.transfers(answer)
+    pyarrow.parquet.write_table(
+        rows if with_transfers else rows.slice(0, 0), out / "transfers.parquet", compression="zstd"
+    )
+    summary = answers.as_json(answer, seconds, _memory_mb())
+    (out / "plan.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (out / "plan.html").write_text(page(answer, summary), encoding="utf-8")
+
+
+def _told(answer: answers.Answer, out: Path) -> str:
+    lines = [
+        f"{answer.status}: {len(answer.units):,} transfers, objective {answer.objective:,.2f}, "
+        f"bound {answer.bound:,.2f}, gap {answer.gap:.4%} ({answer.method})"
+    ]
+    if answer.status == "infeasible":
+        lines.append(f"short by {answer.missing_units.sum():,.10g}; in conflict:")
+        lines += [f"  {line}" for line in answer.conflict[: answers.SENTENCES_MOST]]
+    lines += [f"  {row['words']}" for row in sorted(answer.limits, key=lambda r: -r["price"])[:3] if row["price"] > 0]
+    return "\n".join([*lines, f"written to {out}"])
+
+
+def _memory_mb() -> float:
+    """The most memory this process has held."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of periods")
+    return value
+
+
+def _money(text: str) -> float:
+    value = float(text)
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not zero or more")
+    return value
