@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 
 import pytest
@@ -12,6 +13,7 @@ from stream.events.topics import CATALOG, ORDERS, POSITIONS, SKU_EVENTS, TOPICS
 from stream.local.child import free_port
 from stream.transport import topics_admin
 from stream.transport.topics_admin import Installation
+from tests.connected.running import until
 from tests.kafka import Broker
 
 
@@ -52,7 +54,11 @@ def test_another_number_of_partitions_is_refused_and_other_settings_are_only_tol
     resource = ConfigResource(ResourceType.TOPIC, here.name(POSITIONS), incremental_configs=[kept])
     admin.incremental_alter_configs([resource])[resource].result(30)
 
-    found = {state.topic.name: state.differences() for state in topics_admin.describe(here)}
+    def differences() -> dict[str, list[str]]:
+        return {state.topic.name: state.differences() for state in topics_admin.describe(here)}
+
+    asyncio.run(until(lambda: differences()[POSITIONS.name] != [], "the changed setting shows"))
+    found = differences()
     assert f"{here.name(SKU_EVENTS)} has 5 partitions, not 2" in found[SKU_EVENTS.name]
     assert found[POSITIONS.name] == [f"{here.name(POSITIONS)} has cleanup.policy=delete, not compact"]
     with pytest.raises(PartitionsChanged) as error:

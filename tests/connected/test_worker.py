@@ -1,0 +1,33 @@
+"""Real workers on a real Kafka and a real Redis, undisturbed: orders in, alerts and replenishments out, the laws hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import servers
+from tests.connected import laws, traffic
+from tests.connected.installation import Installation
+from tests.kafka import Broker
+
+pytestmark = pytest.mark.kafka
+
+
+def test_undisturbed_the_laws_hold(kafka: Broker, redis_server: servers.Server, tmp_path: Path) -> None:
+    """Three days of a shop through one worker: state, rows, messages and counts are those the topics imply."""
+    at = Installation(kafka.bootstrap, redis_server.url, tmp_path, clock="event", shelves=3, source_partitions=2)
+    try:
+        at.start()
+        source = traffic.records(seed=1, days=3, orders_an_hour=20)
+        for _ in traffic.publish(kafka.bootstrap, at.namespace, source, at.parts):
+            pass
+        at.await_drained()
+        counted = laws.hold(at)
+    finally:
+        at.stop()
+    assert counted["alerts_open"] > 5
+    assert counted["messages"] > 500
+    assert counted["refused"] > 5
+    assert counted["repeated_upstream"] > 5
+    assert counted["closed_days"] > 100
