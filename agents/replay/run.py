@@ -209,7 +209,7 @@ class _Buyer:
                 message = self._follower.next()
                 if message.type.endswith(".proposed"):
                     self._answered += 1
-                    for answer in self._supplier.answer(message.data, now_ms):
+                    for answer in self._supplier.answer(message.data, now_ms, self._next_ms):
                         self._timeline.add(answer)
 
     def close(self) -> None:

@@ -31,10 +31,14 @@ class Supplier:
     lead_days: float
     lead_days_sd: float
 
-    def answer(self, proposal: Mapping[str, Any], now_ms: int) -> Iterator[Record]:
-        """The three events that answer a proposed replenishment, none before `now_ms` of event time."""
+    def answer(self, proposal: Mapping[str, Any], now_ms: int, next_ms: int) -> Iterator[Record]:
+        """The three events that answer a proposed replenishment, none before `now_ms` of event time.
+
+        Nothing is received before `next_ms`, when the replay waits again: order and receipt go to two topics, and only
+        such a wait says which is read first.
+        """
         name = proposal["replenishment_id"]
-        due_ms = now_ms + round(self.lead_days_of(name) * DAY_MS)
+        due_ms = max(now_ms + round(self.lead_days_of(name) * DAY_MS), next_ms)
         common = {"sku": proposal["sku"], "location": proposal["location"], "quantity": proposal["quantity"]}
         order = common | {"order_ref": f"order-{name}", "replenishment_id": name, "supplier": "replay"}
         expected = {"expected_at": text_from_ms(due_ms)}

@@ -97,7 +97,9 @@ def lines_of_carts(sheet: Sheet, options: Options, file: CartFile = CARTS) -> Li
     milli, whole = values.millis(raw["quantity"]) if "quantity" in raw else (np.full(n, 1000), np.ones(n, bool))
     price, priced = values.prices(raw["unit_price"]) if "unit_price" in raw else (np.full(n, np.nan), np.ones(n, bool))
     cart_id, sku = reading.text(raw["cart_id"]), reading.text(raw["sku"])
-    location = reading.text(raw["location"]) if "location" in raw else pa.array([options.location or "main"] * n, pa.utf8())
+    location = (
+        reading.text(raw["location"]) if "location" in raw else pa.array([options.location or "main"] * n, pa.utf8())
+    )
     people: dict[str, pa.Array] = {
         name: reading.text(raw[name]) for name in ("customer_id", "session_id") if name in raw
     }

@@ -41,7 +41,9 @@ def lines_of_orders(sheet: Sheet, options: Options) -> Lines:
     price, priced = values.prices(raw["unit_price"]) if "unit_price" in raw else (np.full(n, np.nan), np.ones(n, bool))
     order_id = reading.text(raw["order_id"]) if "order_id" in raw else digest
     sku = reading.text(raw["sku"])
-    location = reading.text(raw["location"]) if "location" in raw else pa.array([options.location or "main"] * n, pa.utf8())
+    location = (
+        reading.text(raw["location"]) if "location" in raw else pa.array([options.location or "main"] * n, pa.utf8())
+    )
     line_id = reading.text(raw["line_id"]) if "line_id" in raw else digest
     optional: dict[str, pa.Array] = {
         name: reading.text(raw[name]) for name in ("customer_id", "cart_id") if name in raw

@@ -130,7 +130,7 @@ def test_opening_stock_that_cannot_be_meant_is_refused(text: str) -> None:
 def test_a_supplier_answers_in_event_time_and_always_the_same() -> None:
     """Ordered, confirmed, received after the lead time, all naming the replenishment; drawn from its id alone."""
     proposal = {"replenishment_id": "r1", "sku": "a", "location": "shop", "quantity": 12}
-    answers = list(Supplier(7.0, 2.0).answer(proposal, T0))
+    answers = list(Supplier(7.0, 2.0).answer(proposal, T0, T0 + DAY_MS))
     events = [orjson.loads(a.value) for a in answers]
     assert [e["type"] for e in events] == ["supply.ordered", "supply.confirmed", "stock.received"]
     assert [a.at_ms for a in answers] == sorted(a.at_ms for a in answers)
@@ -139,7 +139,8 @@ def test_a_supplier_answers_in_event_time_and_always_the_same() -> None:
     assert {e["quantity"] for e in events} == {12}
     assert events[0]["replenishment_id"] == "r1"
     assert events[2]["reference"] == events[0]["order_ref"]
-    assert answers == list(Supplier(7.0, 2.0).answer(proposal, T0))
+    assert answers == list(Supplier(7.0, 2.0).answer(proposal, T0, T0 + DAY_MS))
+    assert list(Supplier(0.0, 0.0).answer(proposal, T0, T0 + DAY_MS))[2].at_ms == T0 + DAY_MS
     for answer, event in zip(answers, events, strict=True):
         assert accepted_by_contract(answer._replace(what=_Said(event["type"])))  # type: ignore[arg-type]
 
