@@ -39,7 +39,10 @@ MESSAGE_BYTES = 8 << 20  # the broker's own limit (max.message.bytes) is usually
 
 
 class KafkaPublisher:
-    """The publisher port on a Kafka. `settings` go to every client: security, for instance."""
+    """The publisher port on a Kafka. `settings` go to every client: security, for instance.
+
+    `transaction_s` bounds a batch from its first message to its commit.
+    """
 
     def __init__(
         self,
@@ -47,10 +50,11 @@ class KafkaPublisher:
         namespace: str,
         *,
         transactions: bool = True,
+        transaction_s: float = TRANSACTION_S,
         topics: Sequence[str] = TOPICS,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        self._namespace, self._transactions = namespace, transactions
+        self._namespace, self._transactions, self._transaction_s = namespace, transactions, transaction_s
         self._settings = {"bootstrap.servers": brokers, "logger": log, **(settings or {})}
         self._threads = ThreadPoolExecutor(THREADS, "relay")
         self._tails = TailReader(self._settings, namespace, topics)
@@ -60,7 +64,7 @@ class KafkaPublisher:
         """Shut out older senders, then read the tails; see the port."""
         await self.stop(shelf)
         kind = _Transactional if self._transactions else _Sender
-        sender = self._senders[shelf] = kind(self._settings, self._namespace, shelf)
+        sender = self._senders[shelf] = kind(self._settings, self._namespace, shelf, self._transaction_s)
         await self._call(sender.open)
         return await self._call(partial(self._tails.read, shelf, dict(published)))
 
@@ -87,9 +91,9 @@ class KafkaPublisher:
 class _Sender:
     """A plain producer of one shelf. Its methods block; `close` may be called while another one runs."""
 
-    def __init__(self, settings: Mapping[str, Any], namespace: str, shelf: int) -> None:
-        self._namespace, self._shelf = namespace, shelf
-        self._settings = {**settings, **_SENDING, **self._kind()}
+    def __init__(self, settings: Mapping[str, Any], namespace: str, shelf: int, transaction_s: float) -> None:
+        self._namespace, self._shelf, self._transaction_s = namespace, shelf, transaction_s
+        self._settings = {**settings, **_SENDING, "message.timeout.ms": int(transaction_s * 1000), **self._kind()}
         self._producer: Any = None
         self._in_hand = threading.Lock()
 
@@ -126,11 +130,11 @@ class _Sender:
         told = {topic: partial(heard, topic) for topic in {message.topic for message in messages}}
         for message in messages:
             self._produce(message, told[message.topic])
-        left = self._producer.flush(TRANSACTION_S)
+        left = self._producer.flush(self._transaction_s)
         if failed:
             raise KafkaException(failed[0])
         if left > 0:
-            raise self._away(f"{left} messages were not acknowledged within {TRANSACTION_S:g} s")
+            raise self._away(f"{left} messages were not acknowledged within {self._transaction_s:g} s")
         return ends
 
     def _produce(self, message: Outgoing, told: Any) -> None:
@@ -177,7 +181,7 @@ class _Transactional(_Sender):
     def _kind(self) -> dict[str, Any]:
         return {
             "transactional.id": f"{self._namespace}.shelf.{self._shelf}",
-            "transaction.timeout.ms": int(TRANSACTION_S * 1000),
+            "transaction.timeout.ms": int(self._transaction_s * 1000),
         }
 
     def open(self) -> None:
@@ -197,7 +201,6 @@ _SENDING = {
     "acks": "all",
     "linger.ms": 5,  # until `flush`, which follows at once: one request a partition
     "socket.nagle.disable": True,
-    "message.timeout.ms": int(TRANSACTION_S * 1000),
     "message.max.bytes": MESSAGE_BYTES,
 }
 _SHUT_OUT = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}

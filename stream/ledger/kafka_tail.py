@@ -36,15 +36,11 @@ class TailReader:
         Raises Away, and SetupError for a topic or partition that is not there.
         """
         at = {topic: TopicPartition(f"{self._namespace}.{topic}", partition_of(topic, shelf)) for topic in self._topics}
-        begins, ends = _offsets(self._admin, at, OffsetSpec.earliest()), _offsets(self._admin, at, OffsetSpec.latest())
-        froms = {topic: _from(published.get(topic, 0), begins[topic], ends[topic]) for topic in at}
-        unread = {at[topic].topic: topic for topic in at if froms[topic] < ends[topic]}
-        if not unread:
-            return Tail((), ends)
+        ends = _ends(self._admin, at)
         consumer = Consumer({**self._settings, "group.id": f"{self._namespace}.tail", **_READING})
         try:
-            consumer.assign([TopicPartition(full, at[topic].partition, froms[topic]) for full, topic in unread.items()])
-            return Tail(_read(consumer, shelf, unread, ends), ends)
+            consumer.assign([TopicPartition(p.topic, p.partition, published.get(topic, 0)) for topic, p in at.items()])
+            return _read(consumer, shelf, {part.topic: topic for topic, part in at.items()}, ends)
         finally:
             consumer.close()
 
@@ -53,22 +49,17 @@ _READING = {
     "isolation.level": "read_committed",
     "enable.auto.commit": False,
     "enable.partition.eof": True,
-    "auto.offset.reset": "error",
+    "auto.offset.reset": "earliest",  # retention went past what we noted, or the topic was made anew
     "fetch.wait.max.ms": 20,  # an end is told after one empty fetch
 }
 
 
-def _from(published: int, begin: int, end: int) -> int:
-    """Where to begin; a partition shorter than what we published was made anew: read all of it."""
-    return begin if published > end else max(published, begin)
-
-
-def _offsets(admin: AdminClient, at: Mapping[str, TopicPartition], spec: Any) -> dict[str, int]:
-    """An offset per topic, not hidden by open transactions. A topic made just now is waited for a little."""
+def _ends(admin: AdminClient, at: Mapping[str, TopicPartition]) -> dict[str, int]:
+    """Where each partition ends, open transactions included. A topic made just now is waited for a little."""
     deadline_s = time.monotonic() + SETTLE_S
     while True:
         try:
-            return _ask(admin, at, spec)
+            return _ask(admin, at)
         except KafkaException as error:
             if time.monotonic() > deadline_s:
                 _raise_for_missing(admin, at)
@@ -91,20 +82,24 @@ def _raise_for_missing(admin: AdminClient, at: Mapping[str, TopicPartition]) -> 
             )
 
 
-def _ask(admin: AdminClient, at: Mapping[str, TopicPartition], spec: Any) -> dict[str, int]:
-    asked = dict.fromkeys(at.values(), spec)
+def _ask(admin: AdminClient, at: Mapping[str, TopicPartition]) -> dict[str, int]:
+    asked = dict.fromkeys(at.values(), OffsetSpec.latest())
     answers = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=ASK_S)
     found = {(part.topic, part.partition): answer for part, answer in answers.items()}
     return {topic: found[part.topic, part.partition].result(ASK_S).offset for topic, part in at.items()}
 
 
-def _read(consumer: Any, shelf: int, unread: dict[str, str], ends: Mapping[str, int]) -> list[Found]:
-    """Read until every partition has told an end at or behind the one we asked for."""
+def _read(consumer: Any, shelf: int, topics: Mapping[str, str], ends: Mapping[str, int]) -> Tail:
+    """Read until every partition has told an end at or behind the one we asked for; `topics` by full name.
+
+    The embedded broker tells ends too small, so the end that reading meets counts where it is the greater.
+    """
     found: list[Found] = []
-    left, deadline_s = set(unread), time.monotonic() + STUCK_S
-    while left:
+    met: dict[str, int] = {}
+    deadline_s = time.monotonic() + STUCK_S
+    while len(met) < len(topics):
         for record in consumer.consume(READ_RECORDS, timeout=GATHER_S):
-            error, topic = record.error(), unread[record.topic()]
+            error, topic = record.error(), topics[record.topic()]
             if error is None:
                 deadline_s = time.monotonic() + STUCK_S
                 id_ = found_id(topic, shelf, record.headers() or ())
@@ -113,11 +108,12 @@ def _read(consumer: Any, shelf: int, unread: dict[str, str], ends: Mapping[str, 
             elif error.code() != KafkaError._PARTITION_EOF:
                 raise wrong(f"read outgoing topic {record.topic()}", KafkaException(error))
             elif record.offset() >= ends[topic]:
-                left.discard(record.topic())
+                met[topic] = record.offset()
         if time.monotonic() > deadline_s:
-            detail = f"no end of {', '.join(sorted(left))} within {STUCK_S:g} s"
+            left = ", ".join(sorted(set(ends) - set(met)))
+            detail = f"no end of {left} within {STUCK_S:g} s"
             raise Away("could not read what is published already", detail, "is the broker up? See its log")
-    return found
+    return Tail(found, met)
 
 
 def wrong(doing: str, error: KafkaException) -> Away | SetupError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -60,6 +61,12 @@ class Outside:
 
 @pytest.fixture
 def outside(kafka: Broker) -> Iterator[Outside]:
+    with topics_on(kafka) as made:
+        yield made
+
+
+@contextmanager
+def topics_on(kafka: Broker) -> Iterator[Outside]:
     namespace = f"pub-{uuid.uuid4().hex[:8]}"
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     made = admin.create_topics([NewTopic(f"{namespace}.{topic}", SHELVES) for topic in TOPICS])
@@ -156,6 +163,20 @@ def test_the_tail_is_read_from_where_we_know_and_is_ours_alone(outside: Outside)
         second = await publisher.start(1, after_one)
         assert by_topic(second) == [[f"{dead}1.{n}" for n in (1, 2)] for dead in ("", "dead ")]
         assert list((await publisher.start(1, second.ends)).found) == []
+        await publisher.close()
+
+    run(body)
+
+
+def test_a_topic_shorter_than_we_noted_is_read_from_its_beginning(outside: Outside) -> None:
+    """It was made anew, or lost records: what we noted means nothing there."""
+
+    async def body() -> None:
+        publisher = outside.publisher()
+        await publisher.start(1, {})
+        await publisher.publish(1, [message("a"), message("b")])
+        tail = await publisher.start(1, {"replenishments": 1_000_000})
+        assert [found.id for found in tail.found] == ["a", "b"]
         await publisher.close()
 
     run(body)
@@ -265,3 +286,39 @@ def test_a_zombie_relay_gives_way_having_sent_nothing(outside: Outside) -> None:
 
     run(body)
     assert outside.read("replenishments", 1) == ["a"]
+
+
+def test_a_relay_outlives_its_broker(own_kafka: Broker) -> None:
+    """`kill -9` of the broker with a transaction on its way, and a restart: everything is seen, once, in order."""
+
+    async def body(outside: Outside) -> None:
+        ledger, heard = MemoryLedger(), []
+        publisher = KafkaPublisher(outside.brokers, outside.namespace, transaction_s=1.0)
+        held = await ledger.acquire(1)
+        limits = Limits(batch_messages=20, note_every_s=0.0)
+        relay = Relay(ledger, publisher, held, lambda shelf, error: heard.append(error), limits)
+        await relay.start()
+
+        async def decide(first: int, last: int) -> None:
+            for n in range(first, last):
+                out = [message(str(n), key=f"sku {n % 7}")]
+                assert await ledger.keep([(held, Write(held.place, Place(n), {}, out))]) == [None]
+                relay.offer([(n, out[0])])
+
+        await decide(0, 100)
+        await relay.drained()
+        await decide(100, 1_000)
+        own_kafka.kill()  # in the middle of them: nothing else runs in this loop meanwhile
+        await decide(1_000, 1_100)
+        while relay.counters.openings == 1:  # the transaction on its way is given up
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(own_kafka.start)
+        await relay.drained()
+        await relay.stop(drain=True)
+        await publisher.close()
+        assert heard == []
+        assert relay.counters.published + relay.counters.skipped == 1_100
+
+    with topics_on(own_kafka) as outside:
+        run(lambda: body(outside))
+        assert outside.read("replenishments", 1) == [str(n) for n in range(1_100)]
