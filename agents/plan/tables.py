@@ -225,11 +225,19 @@ def _valued(
     holding = (cost * rate / 365)[:, None] * horizon
     margin = np.broadcast_to(np.maximum(price - cost, 0.0)[:, None], horizon.shape)
     goods = Goods(pack[order], items.given("weight", 0.0)[order], items.given("volume", 0.0)[order])
-    wanted_strata = _strata(grid, demand, items, order, horizon)
-    return Picture(lanes, goods, wanted_strata, *stock, horizon, margin + holding, holding, budget)
+    fair = _fair(grid, items, order)
+    wanted_strata = _strata(grid, demand, fair, horizon)
+    return Picture(lanes, goods, wanted_strata, *stock, horizon, margin + holding, holding, budget, fair)
 
 
-def _strata(grid: Grid, demand: Table, items: Table, order: npt.NDArray[np.int64], horizon: Floats) -> strata.Strata:
+def _fair(grid: Grid, items: Table, order: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    shares = [items["share"][i] or "marginal" for i in order] if "share" in items.columns else ["marginal"] * grid.skus
+    if unknown := sorted(set(shares) - {"marginal", "fair"}):
+        raise SetupError(f"{items.path}: share {unknown[0]}", "", "marginal or fair")
+    return np.array([share == "fair" for share in shares])
+
+
+def _strata(grid: Grid, demand: Table, is_fair: npt.NDArray[np.bool_], horizon: Floats) -> strata.Strata:
     found = {}
     for name in demand.columns:
         if match := QUANTILE.match(name):
@@ -240,10 +248,6 @@ def _strata(grid: Grid, demand: Table, items: Table, order: npt.NDArray[np.int64
     mean = grid.filled(demand, "mean")
     quantiles = np.stack([grid.filled(demand, found[level]) for level in levels])
     marginal = strata.from_quantiles(mean, np.array(levels), quantiles)
-    shares = [items["share"][i] or "marginal" for i in order] if "share" in items.columns else ["marginal"] * grid.skus
-    if unknown := sorted(set(shares) - {"marginal", "fair"}):
-        raise SetupError(f"{items.path}: share {unknown[0]}", "", "marginal or fair")
-    is_fair = np.array([share == "fair" for share in shares])
     if not np.any(is_fair):
         return marginal
     days = horizon.max(axis=1) * FAIR_DAYS_FACTOR

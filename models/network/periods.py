@@ -244,7 +244,7 @@ def _send_arcs(f: _Frame, t: int) -> list[_Arcs]:
     tail = f.node(k, p.lanes.origin[lane], t, _HOLD)
     lead = f.lead[lane]
     head = f.node(k, p.lanes.destination[lane], t + lead, _HOLD) + np.where(lead == 0, _SHELF, _HOLD)
-    cost = p.lanes.unit_cost[lane] * p.goods.pack_units[k]
+    cost = p.charged()[k, lane] * p.goods.pack_units[k]
     # from here to its arrival a pack costs what it would at the place it is going to
     cost = cost + p.holding[k, p.lanes.destination[lane]] * p.goods.pack_units[k] * lead / f.periods
     return [_Arcs(SEND, k, lane, t, tail, head, f.most[k], cost)]

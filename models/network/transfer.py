@@ -27,6 +27,7 @@ from models.network.strata import Strata
 
 GIVE, LANE, CHAIN, TAKE, NEED = range(5)  # what an arc is
 UNITS, WEIGHT, VOLUME, BUDGET = range(4)  # what a coupling row limits
+FAIR_COST_SHARE = 0.01  # of what a lane costs more than the cheapest: enough to choose between lanes to one place
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,22 @@ class Picture:
     worth: Floats
     holding: Floats
     budget: float = np.inf  # money on lanes, all together
+    fair: Bools | None = None  # (k,) SKUs shared by days of cover: which lane is cheaper hardly counts for them
 
     def some(self, skus: slice) -> Picture:
         """The same picture of some of the SKUs."""
         goods = Goods(self.goods.pack_units[skus], self.goods.weight[skus], self.goods.volume[skus])
         strata = Strata(self.strata.probability[:, skus], self.strata.units[:, skus])
         rest = {name: getattr(self, name)[skus] for name in _PLACES}
-        return replace(self, goods=goods, strata=strata, **rest)
+        fair = None if self.fair is None else self.fair[skus]
+        return replace(self, goods=goods, strata=strata, fair=fair, **rest)
+
+    def charged(self) -> Floats:
+        """Money a unit on each lane as the solver sees it, (k, a): for fair SKUs all lanes cost nearly the least."""
+        cost = np.broadcast_to(self.lanes.unit_cost, (len(self.on_hand), len(self.lanes.unit_cost)))
+        if self.fair is None or cost.shape[1] == 0:
+            return cost
+        return np.where(self.fair[:, None], cost.min() + FAIR_COST_SHARE * (cost - cost.min()), cost)
 
 
 _PLACES = ("on_hand", "in_transit", "minimum", "frozen", "horizon_days", "worth", "holding")
@@ -206,7 +216,7 @@ def _paying_lanes(p: Picture, doors: Doors, spare: Floats, reach: Floats, movabl
         sku * size + giver + p.lanes.origin[lane],
         sku * size + door + doors.of_lane[lane],
         most[sku, lane],
-        cost[sku, lane],
+        p.charged()[sku, lane] * p.goods.pack_units[sku],
     )
 
 
