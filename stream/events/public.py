@@ -543,7 +543,7 @@ class Position(Model):
     available: Units = Field(description="on_hand less allocated")
     on_order: Units = Field(description="still to come from suppliers")
     in_transit: Units = Field(description="on its way from other locations")
-    next_receipt: Instant | None = Field(description="of the next confirmed receipt")
+    next_receipt_at: Instant | None = Field(description="when the next receipt is expected, if known")
     reorder_point: Units | None = Field(description="order when the inventory position is at or below; null: none yet")
     order_up_to: Units | None
     as_of: Instant

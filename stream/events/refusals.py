@@ -28,6 +28,7 @@ class Reason(StrEnum):
     KEY_MISMATCH = "key_mismatch"  # the Kafka key does not name the fact in the value
     TOO_FAR_AHEAD = "too_far_ahead"  # of the record's own Kafka timestamp
     TOO_OLD = "too_old"  # more than `max_behind_days` behind its partition
+    COUNT_TOO_OLD = "count_too_old"  # said by the planner: movements since then are no longer all known
 
 
 class Refusal(NamedTuple):
