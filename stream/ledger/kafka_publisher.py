@@ -55,7 +55,7 @@ class KafkaPublisher:
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self._namespace, self._transactions, self._transaction_s = namespace, transactions, transaction_s
-        self._settings = {"bootstrap.servers": brokers, "logger": log, **(settings or {})}
+        self._settings = {"bootstrap.servers": brokers, "logger": log, "log_level": 5, **(settings or {})}
         self._threads = ThreadPoolExecutor(THREADS, "relay")
         self._tails = TailReader(self._settings, namespace, topics)
         self._senders: dict[int, _Sender] = {}
