@@ -57,7 +57,7 @@ class MemoryRig:
 
 class KafkaRig:
     def __init__(self, broker: Broker) -> None:
-        self.at = config(broker.bootstrap, poll_max_records=500)
+        self.at = config(broker.bootstrap, poll_max_records=80)  # many polls, some over several partitions
 
     def fill(self, values: Sequence[Sequence[bytes]]) -> None:
         fill(self.at, values)
