@@ -1,0 +1,1 @@
+"""Seeded worlds under seeded faults: see README.md."""
