@@ -85,7 +85,7 @@ KINDS: dict[str, Callable[[Shelf, Row, int], Verdict]] = {
 }
 
 
-def settle(shelf: Shelf, row: Row, cause: str, now_ms: int, age_ms: int) -> list[Outgoing]:
+def settle(shelf: Shelf, row: Row, cause: str, now_ms: int, age_ms: int, closing: bool) -> list[Outgoing]:
     """Bring the row's alerts in line with its numbers; the messages that follow.
 
     `now_ms` dates the messages; `age_ms` is the clock by which things grow old. It is the watermark, or a timer that
@@ -103,7 +103,7 @@ def settle(shelf: Shelf, row: Row, cause: str, now_ms: int, age_ms: int) -> list
             what = "raised"
         elif severity > alert.severity:
             alert.severity, what = severity, "updated"
-        elif cleared:
+        elif cleared or (closing and severity == 0):
             del row.alerts[kind]
             what = "resolved"
         else:

@@ -61,8 +61,8 @@ def bounds(shelf: Shelf, rows: Rows) -> tuple[Ints, Ints]:
     return lo, hi
 
 
-def unsettled(shelf: Shelf, rows: Rows) -> npt.NDArray[np.bool_]:
-    """Which rows might decide something as they stand; sets their guards. Shape (n,)."""
+def unsettled(shelf: Shelf, rows: Rows, closing: bool = False) -> npt.NDArray[np.bool_]:
+    """Which rows might decide something as they stand, shape (n,); sets their guards. A closing knows no hysteresis."""
     lo, hi = bounds(shelf, rows)
     shelf.guard_lo[rows], shelf.guard_hi[rows] = lo, hi
     if not shelf.live:
@@ -70,4 +70,9 @@ def unsettled(shelf: Shelf, rows: Rows) -> npt.NDArray[np.bool_]:
     h = shelf.hot[rows]
     available = h["on_hand"] - h["allocated"]
     off = (h["on_hand"] < 0) != (((h["alerting"] >> shift_of("discrepancy")) & 3) > 0)
-    return np.asarray(off | (h["count_off_day"] > 0) | (available <= lo) | (available >= hi))
+    may = off | (h["count_off_day"] > 0) | (available <= lo) | (available >= hi)
+    if closing:
+        position = available + h["in_transit"] + h["on_order"]
+        may |= (h["proposed"] > 0) & ((position > h["reorder_point"]) | (shelf.policy["orderable"][rows] == 0))
+        may |= h["alerting"] > 0
+    return np.asarray(may)

@@ -25,6 +25,7 @@ MOVES: dict[tuple[str, str], str] = {
     ("proposed", _REST): "received",
     ("proposed", "cancel_rest"): "cancelled",
     ("proposed", "expire"): "expired",
+    ("proposed", "withdraw"): "cancelled",
     ("ordered", "confirm"): "confirmed",
     ("ordered", "reschedule"): "confirmed",
     ("ordered", _PART): "part_received",
@@ -98,6 +99,11 @@ def cancel(order: Order, milli: int) -> None:
     order.status = after(order, "cancel_rest" if gone == order.remaining else "cancel_part")
     order.remaining -= gone
     order.quantity -= gone
+
+
+def withdraw(order: Order) -> None:
+    """Nobody ordered it and it is not needed any more."""
+    order.status = after(order, "withdraw")
 
 
 def expire(order: Order) -> None:

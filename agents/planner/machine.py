@@ -490,15 +490,36 @@ def expire(shelf: Shelf, row: Row, cause: str, now_ms: int) -> list[Outgoing]:
 # -- decisions --------------------------------------------------------------------------------------------------------
 
 
-def settle(shelf: Shelf, row: Row, cause: str, now_ms: int, age_ms: int) -> list[Outgoing]:
-    """Decide: propose where the inventory position is at or under the reorder point, then bring alerts in line."""
+def settle(shelf: Shelf, row: Row, cause: str, now_ms: int, age_ms: int, closing: bool = False) -> list[Outgoing]:
+    """Decide: propose where the inventory position is at or under the reorder point, then bring alerts in line.
+
+    At a closing, proposals that are not needed are withdrawn and alerts clear without hysteresis: once a day what is
+    open follows from where the row stands, not from how it came there.
+    """
     out: list[Outgoing] = []
     if shelf.live:
         now_ms = max(now_ms, shelf.config.warm_until_ms)
+        if closing:
+            out += withdraw(shelf, row, cause, now_ms)
         out += propose(shelf, row, cause, now_ms)
-        out += alerts.settle(shelf, row, cause, now_ms, age_ms)
+        out += alerts.settle(shelf, row, cause, now_ms, age_ms, closing)
     row.timer_ms = next_timer_ms(shelf, row, age_ms)
     return out
+
+
+def withdraw(shelf: Shelf, row: Row, cause: str, now_ms: int) -> list[Outgoing]:
+    """Proposals nobody ordered, where the position without them is over the reorder point, or nothing may be ordered."""
+    without = row.position - row.proposed
+    if row.proposed == 0 or (without <= row.reorder_point and row.policy.orderable):
+        return []
+    gone = [o for o in row.orders if o.status == "proposed"]
+    for order in gone:
+        life.withdraw(order)
+    row.sum_orders()
+    shelf.counters["replenishments:cancelled"] += len(gone)
+    text = f"withdrawn: position {messages.units(without)} without it is over reorder point "
+    text += f"{messages.units(row.reorder_point)}" if row.policy.orderable else "or nothing may be ordered"
+    return [messages.replenishment(shelf, row, o, "cancelled", cause, now_ms, text, {}) for o in gone]
 
 
 def propose(shelf: Shelf, row: Row, cause: str, now_ms: int) -> list[Outgoing]:

@@ -153,12 +153,12 @@ def close(shelf: Shelf, rows: Rows, wake: Wake) -> list[Outgoing]:
     plan.replan(shelf, rows, end_ms)
     shelf.dirty_hot[rows] = shelf.dirty_model[rows] = shelf.dirty_view[rows] = True
     out: list[Outgoing] = []
-    unsettled = rows[guards.unsettled(shelf, rows)]
+    unsettled = rows[guards.unsettled(shelf, rows, closing=True)]
     if len(unsettled):
         taken = machine.take(shelf, unsettled.tolist())
         for row in taken.values():
             now_ms = row.day_start_ms
-            out += machine.settle(shelf, row, f"{wake.cause}-{now_ms}-close", now_ms, now_ms)
+            out += machine.settle(shelf, row, f"{wake.cause}-{now_ms}-close", now_ms, now_ms, closing=True)
         guards.unsettled(shelf, machine.put_back(shelf, taken))
     return out
 

@@ -131,11 +131,11 @@ class Installation:
                     if end and int(at or 0) < end:  # type: ignore[arg-type]
                         return f"{topic}/{p} is at {at!r} of {end}"
             for shelf in range(self.settings.shelves):
-                place = client.hgetall(keys.place(shelf))
+                place = client.hgetall(keys.of(shelf, "place"))
                 end = self.end(SKU_EVENTS.name, shelf)
                 if int(place.get(b"offset", -1)) < end or place.get(b"sweep"):  # type: ignore[union-attr]
                     return f"shelf {shelf} is at {place} of {end}"
-                if client.llen(keys.out(shelf)):
+                if client.llen(keys.of(shelf, "out")):
                     return f"shelf {shelf} has messages in its outbox"
         return ""
 

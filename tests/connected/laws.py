@@ -105,7 +105,7 @@ def published_by_row(at: Installation, shelf: int) -> dict[tuple[str, str], list
 def _law_of_intake(
     shelf: int, records: Sequence[rows.SkuRecord], undisturbed: Translated, counted: Counter[str]
 ) -> pa.RecordBatch:
-    """2: less the repeats by coordinates, the rows in the log are those of an undisturbed run, in each source's order."""
+    """2: less the repeats by coordinates, the rows in the log are those of an undisturbed run, in source order."""
     high: dict[tuple[int, int], tuple[int, int]] = {}
     kept: list[pa.RecordBatch] = []
     for record in records:
@@ -131,7 +131,7 @@ def _by_source(batch: pa.RecordBatch) -> pa.RecordBatch:
 def _law_of_the_whole(
     at: Installation, shelf: int, records: Sequence[rows.SkuRecord], expected: pa.RecordBatch, counted: Counter[str]
 ) -> None:
-    """3: positions, closed-day demand and forecasts are those of an undisturbed run; what is open is open there too."""
+    """3: positions, closed-day demand and forecasts are those of an undisturbed run; what is open is open there."""
     ours: Shelf = refolded(at, shelf, records).open()
     sources = {(m.source, m.partition) for r in records for m in r.marks}
     calm = load(at.planner_config(shelf), {}, -1)

@@ -1,4 +1,4 @@
-"""Real workers on a real Kafka and a real Redis, undisturbed: orders in, alerts and replenishments out, the laws hold."""
+"""Real workers on a real Kafka and a real Redis, undisturbed: orders in, alerts out, and the laws hold."""
 
 from __future__ import annotations
 

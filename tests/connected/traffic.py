@@ -1,7 +1,7 @@
-"""Source records of a small shop over some days, by a seed: matched, so that nothing depends on how partitions interleave.
+"""Source records of a small shop over some days, by a seed, such that nothing depends on how partitions interleave.
 
-Every placed line is fulfilled, or cancelled, by an event of the same order (same partition, later); stock is counted once
-before the first sale; some records are broken, some are sent twice.
+Every placed line is fulfilled, or cancelled, by an event of the same order (same partition, later); stock is counted
+once before the first sale; some records are broken, some are sent twice.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _noise(rng: random.Random, out: list[Source], add: Any, hour: int) -> None:
 def publish(
     brokers: str, namespace: str, source: list[Source], parts: tuple[int, int, int], every_ms: int = HOUR_MS
 ) -> Iterator[float]:
-    """Send records in event order with ticks between; yields the share sent after each tick, when all is acknowledged."""
+    """Send records in event order with ticks between; yields the share sent at each tick, all of it acknowledged."""
     producer = Producer({"bootstrap.servers": brokers, "enable.idempotence": True, "linger.ms": 5})
     failed: list[Any] = []
 
