@@ -190,6 +190,19 @@ def test_a_broker_that_is_away_for_a_while_costs_nothing(own_kafka: Broker) -> N
     assert work.values(0) == [b"0/%d" % i for i in range(51)]
 
 
+def test_a_named_worker_that_restarts_within_its_session_has_its_partitions_back_at_once(kafka: Broker) -> None:
+    """Static membership: it does not leave when it stops, and is recognised by name instead of waiting for its ghost."""
+    rig = KafkaRig(kafka)
+    rig.at = config(kafka.bootstrap, instance_id="worker-0", session_timeout_ms=60_000)  # a ghost would outlast us
+    rig.fill(numbered(10))
+    first = Remember()
+    rig.read(first, lambda: sum(first.standing.values()) == 80)
+    rig.fill([[b"0/10"]])
+    second = Remember(dict(first.standing))
+    rig.read(second, lambda: second.standing[0] == 11)
+    assert second.taken == [list(SHELVES)]
+
+
 def test_a_sender_keeps_the_order_of_each_partition_over_many_sends_at_once(kafka: Broker) -> None:
     """A hundred sends of eight partitions, not awaited one by one, arrive in the order they were begun."""
     at, work = config(kafka.bootstrap), Remember()
