@@ -191,7 +191,7 @@ def test_a_broker_that_is_away_for_a_while_costs_nothing(own_kafka: Broker) -> N
 
 
 def test_a_named_worker_that_restarts_within_its_session_has_its_partitions_back_at_once(kafka: Broker) -> None:
-    """Static membership: it does not leave when it stops, and is recognised by name instead of waiting for its ghost."""
+    """Static membership: it does not leave when it stops, and is known by name instead of waiting for its ghost."""
     rig = KafkaRig(kafka)
     rig.at = config(kafka.bootstrap, instance_id="worker-0", session_timeout_ms=60_000)  # a ghost would outlast us
     rig.fill(numbered(10))
