@@ -64,6 +64,7 @@ soak: $(READY) ## Long tests: PART=chaos|seeds|memory MINUTES=60
 
 docs: $(READY) ## Write the generated pages of docs/ again
 	$(BIN)/python -m agents.pages --write
+	$(BIN)/python -m stream.events.schemas
 
 clean: ## Remove .venv and everything generated outside git
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
