@@ -9,11 +9,14 @@ from typing import Any, NamedTuple
 import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from agents import clock
 from agents.settings import Settings
 from stream.errors import Away
 from stream.events.topics import full_name
 
 ANSWER_S = 30.0
+ASK_AGAIN_S = 0.1
+_SOON = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
 AFTER_END_S = 0.5  # some brokers report an end short of the last batch: after the end, wait this long for more
 
 
@@ -79,8 +82,8 @@ class Follower:
 
     def _poll(self, wait_s: float) -> Message | None:
         """One message; None for one seen before. The ends of partitions are passed over."""
-        deadline_s = time.monotonic() + wait_s
-        while (left_s := deadline_s - time.monotonic()) > 0:
+        deadline_s = clock.steady_s() + wait_s
+        while (left_s := deadline_s - clock.steady_s()) > 0:
             polled = self._consumer.poll(left_s)
             if polled is not None and (polled.error() is None or polled.error().code() != KafkaError._PARTITION_EOF):
                 return self._read(polled)
@@ -104,15 +107,24 @@ class Follower:
 
 
 def end_of(settings: Settings, topic: str, partition: int) -> int:
-    """Where the broker says a partition ends; the embedded one says where its last batch begins. Raises Away."""
+    """Where the broker says a partition ends; the embedded one says where its last batch begins. Raises Away.
+
+    A topic just created has no leader for a moment: asked again within the bound.
+    """
     consumer = Consumer({"bootstrap.servers": settings.brokers, "group.id": "restock-replay"})
     place = TopicPartition(full_name(settings.namespace, topic), partition)
+    deadline_s = clock.steady_s() + ANSWER_S
     try:
-        end: int = consumer.get_watermark_offsets(place, timeout=ANSWER_S, cached=False)[1]
-    except KafkaException as error:
-        raise Away(
-            f"the broker at {settings.brokers} does not answer", str(error.args[0].str()), "run `restock doctor`"
-        ) from error
+        while True:
+            try:
+                end: int = consumer.get_watermark_offsets(place, timeout=ANSWER_S, cached=False)[1]
+                return end
+            except KafkaException as error:
+                if error.args[0].code() not in _SOON or clock.steady_s() > deadline_s:
+                    detail = str(error.args[0].str())
+                    raise Away(
+                        f"the broker at {settings.brokers} does not answer", detail, "run `restock doctor`"
+                    ) from error
+            time.sleep(ASK_AGAIN_S)
     finally:
         consumer.close()
-    return end

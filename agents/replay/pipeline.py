@@ -1,6 +1,6 @@
 """The pipeline seen from outside: has it drained, what did it count, how does each row stand. Read from the ledger.
 
-The broker's own idea of where a topic ends is not asked: the embedded one names the begin of its last batch. What was
+The broker's own idea of where a topic ends is not enough: the embedded one names the begin of its last batch. What was
 acknowledged to us is where our topics end, and a mark has passed where the rows before it have.
 """
 
@@ -16,6 +16,7 @@ import numpy as np
 import orjson
 import redis
 
+from agents import clock
 from agents.planner.shelf import HOT
 from agents.settings import Settings
 from stream.errors import Away
@@ -45,6 +46,10 @@ class Pipeline:
         """Return when every shelf's watermark has come here and nothing that became due by it is left to do."""
         self._wait(lambda: self._unfolded(watermark_ms))
 
+    def wait_caught_up(self, ends: Mapping[int, int]) -> None:
+        """Return when every shelf has folded `sku-events` up to these offsets."""
+        self._wait(lambda: self._unfolded_records(ends))
+
     def wait_published(self) -> None:
         """Return when every outbox is empty."""
         self._wait(self._unpublished)
@@ -64,6 +69,10 @@ class Pipeline:
                 values = np.frombuffer(raw, HOT, 1, 4)[0]
                 found[split_row_key(key.decode())] = dict(zip(HOT.names or (), values.tolist(), strict=True))
         return found
+
+    def watermark_ms(self) -> int:
+        """Event time up to which every shelf has everything; below zero where a shelf has none yet."""
+        return min(int(mark or -1) for mark in self._each_shelf("HGET", "meta", "watermark_ms"))
 
     def published(self, topic: str) -> dict[int, int]:
         """Of a topic the shelves publish to: by partition, the offset after the last message."""
@@ -94,6 +103,14 @@ class Pipeline:
                 return f"shelf {shelf} is closing days, at {sweep.decode()}"
         return ""
 
+    def _unfolded_records(self, ends: Mapping[int, int]) -> str:
+        offsets = self._each_shelf("HGET", "place", "offset")
+        sweeps = self._each_shelf("HGET", "place", "sweep")
+        for shelf, end in ends.items():
+            if int(offsets[shelf] or 0) < end or sweeps[shelf]:
+                return f"shelf {shelf} is at {int(offsets[shelf] or 0):,} of {end:,} in sku-events"
+        return ""
+
     def _unpublished(self) -> str:
         for shelf, left in enumerate(self._each_shelf("LLEN", "out")):
             if left > 0:
@@ -101,12 +118,12 @@ class Pipeline:
         return ""
 
     def _wait(self, left: Callable[[], str]) -> None:
-        before, moved_s = "", time.monotonic()
+        before, moved_s = "", clock.steady_s()
         while (now := left()) != "":
             self._check()
             if now != before:
-                before, moved_s = now, time.monotonic()
-            elif time.monotonic() - moved_s > STALL_S:
+                before, moved_s = now, clock.steady_s()
+            elif clock.steady_s() - moved_s > STALL_S:
                 raise Away(
                     "the pipeline does not move",
                     f"for {STALL_S:.0f} s: {now}",

@@ -27,6 +27,7 @@ from agents.replay.publish import Publisher
 from agents.replay.supplier import Supplier
 from agents.replay.timeline import DAY_MS, Tick, Timeline, day_end_ms, day_start_ms
 from agents.settings import Settings
+from stream.errors import SetupError
 from stream.events.instants import text_from_ms
 
 PROGRESS_S = 1.0
@@ -82,6 +83,7 @@ def replay(order: Order, loaded: Loaded, settings: Settings, check: Callable[[],
     begin_s = clock.steady_s()
     with closing(Pipeline(settings, check)) as pipeline:
         before = _Before(pipeline, settings)  # 1
+        _require_time(order, loaded, settings, pipeline.watermark_ms())
         publisher = Publisher(settings, asyncio.run(abilities.has_transactions(settings.brokers)))
         timeline = _timeline(order, loaded, settings)
         watermark_ms = _send(order, loaded, settings, publisher, timeline, pipeline, before)  # 2
@@ -113,6 +115,20 @@ class _Before:
         self.letters = {0: end_of(settings, "dead-letters", 0)}
 
 
+def _require_time(order: Order, loaded: Loaded, settings: Settings, watermark_ms: int) -> None:
+    """Say where the namespace's event time is past the file's begin; a supplier cannot live in the past at all."""
+    if settings.clock == "wall" or watermark_ms <= loaded.dates.first_ms:
+        return
+    at = f"the event time of namespace {settings.namespace} is {text_from_ms(watermark_ms)} already"
+    if order.supplier is not None:
+        raise SetupError(
+            "a supplier cannot answer in the past",
+            f"{at}, and the file begins {text_from_ms(loaded.dates.first_ms)}",
+            "replay into a new --namespace",
+        )
+    print(f"{at}: what is older moves stock but teaches nothing", file=sys.stderr)
+
+
 # -- 2: send ----------------------------------------------------------------------------------------------------------
 
 
@@ -120,10 +136,10 @@ def _timeline(order: Order, loaded: Loaded, settings: Settings) -> Timeline:
     zone, found = order.timezone, loaded.dates
     until_ms = min(max(day_end_ms(found.last_ms, z) for z in (zone, "UTC")) + settings.lateness_ms, clock.now_ms())
     ticks = order.tick_ms if settings.clock == "event" else None
-    timeline = Timeline(records(loaded.lines), ticks, until_ms)
+    begin_ms = day_start_ms(found.first_ms, zone)
+    timeline = Timeline(records(loaded.lines), ticks, begin_ms, until_ms)
     if order.opening is not None:
-        at_ms = day_start_ms(found.first_ms, zone) - 1000
-        for receipt in opening_stock(loaded.lines, order.opening, at_ms, order.file.name):
+        for receipt in opening_stock(loaded.lines, order.opening, begin_ms - 1000, order.file.name):
             timeline.add(receipt)
     return timeline
 
@@ -139,7 +155,7 @@ def _send(
 ) -> int | None:
     """Send everything; returns the last tick, None where there was none."""
     progress = Progress(int(loaded.lines.published.sum()))
-    facts = _tell_zone(order, loaded, settings, publisher)
+    _tell_zone(order, loaded, settings, publisher)
     pace = _pace(order.speed, publisher)
     buyer = _Buyer(order, settings, publisher, timeline, pipeline, before) if order.supplier is not None else None
     last_ms = None
@@ -148,7 +164,7 @@ def _send(
             pace(one.at_ms)
             if isinstance(one, Tick):
                 publisher.tick(one)
-                if last_ms is None and facts > 0:  # they hold from their place in the log on: nothing may overtake them
+                if last_ms is None:  # what holds from the first day on must be folded before its first sale is read
                     publisher.flush()
                     pipeline.wait_folded(one.at_ms)
                 last_ms = one.at_ms
@@ -168,15 +184,13 @@ def _send(
     return last_ms
 
 
-def _tell_zone(order: Order, loaded: Loaded, settings: Settings, publisher: Publisher) -> int:
+def _tell_zone(order: Order, loaded: Loaded, settings: Settings, publisher: Publisher) -> None:
     """Say which zone cuts the days; only by the event clock, where the namespace is the replay's own."""
     if settings.clock == "wall":
-        return 0
+        return
     at_ms = day_start_ms(loaded.dates.first_ms, order.timezone) - DAY_MS
-    facts = list(location_facts(loaded.lines, order.timezone, at_ms))
-    for fact in facts:
+    for fact in location_facts(loaded.lines, order.timezone, at_ms):
         publisher.send(fact)
-    return len(facts)
 
 
 class _Buyer:
@@ -267,9 +281,11 @@ def _drain(pipeline: Pipeline, publisher: Publisher, settings: Settings, waterma
     """Wait until what was sent is read, folded and published.
 
     By the wall clock there is no tick to wait for: a mark made after intake has read everything has passed where the
-    rows before it have.
+    rows before it have. In a namespace that was used before, ticks may lie behind the marks and say nothing: there the
+    offsets do.
     """
     pipeline.wait_read(publisher.end)
+    pipeline.wait_caught_up({shelf: end_of(settings, "sku-events", shelf) for shelf in range(settings.shelves)})
     if watermark_ms is None:
         watermark_ms = clock.now_ms() - settings.lateness_ms
     pipeline.wait_folded(watermark_ms)

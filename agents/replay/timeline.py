@@ -30,10 +30,13 @@ class Tick(NamedTuple):
 class Timeline:
     """Merges the file's records with records added on the way (receipts of a supplier) and ticks between them."""
 
-    def __init__(self, file: Iterator[Record], interval_ms: int | None, until_ms: int) -> None:
-        """`interval_ms` None: no ticks. Nothing is ticked after `until_ms`; additions after it are never sent."""
+    def __init__(self, file: Iterator[Record], interval_ms: int | None, begin_ms: int, until_ms: int) -> None:
+        """The first tick is at `begin_ms`, which no record of the file is before, the last at `until_ms`.
+
+        `interval_ms` None: no ticks. Additions after `until_ms` are never sent.
+        """
         self._file = file
-        self._interval_ms, self._until_ms = interval_ms, until_ms
+        self._interval_ms, self._begin_ms, self._until_ms = interval_ms, begin_ms, until_ms
         self._added: list[tuple[int, int, Record]] = []
         self._number = count()
         self._ticked_ms: int | None = None
@@ -71,8 +74,8 @@ class Timeline:
         if self._interval_ms is None:
             return None
         bound_ms = min(due_ms, self._until_ms)
-        if self._ticked_ms is None:  # the first: at the last whole interval before anything happens
-            return bound_ms - bound_ms % self._interval_ms
+        if self._ticked_ms is None:
+            return self._begin_ms if self._begin_ms <= bound_ms else None
         step_ms = self._interval_ms
         if bound_ms - self._ticked_ms > SILENCE_MS:
             step_ms = max(DAY_MS, self._interval_ms)

@@ -20,7 +20,8 @@ from stream.errors import SetupError
 from tests.agents.replay.files import accepted_by_contract, lines_of
 from tests.agents.replay.test_files import MAPPED, line
 
-T0 = 1_300_000_000_000
+T0 = 1_300_000_000_000  # 2011-03-13 07:06:40 UTC
+MIDNIGHT = T0 - T0 % DAY_MS
 
 
 def record(at_ms: int, rows: int = 1, key: str = "k") -> Record:
@@ -37,20 +38,21 @@ def test_a_tick_stands_between_what_was_before_it_and_what_is_not(
 ) -> None:
     """Everything sent before a tick of T is before T, everything after it at T or later; nothing is lost."""
     until_ms = max(file) + HOUR_MS
-    timeline = Timeline(map(record, file), interval_ms, until_ms)
+    timeline = Timeline(map(record, file), interval_ms, T0, until_ms)
     for at_ms in added:
         timeline.add(record(at_ms, 0, "added"))
-    tick_ms, sent = None, []
+    tick_ms, sent, ticks = None, [], []
     for one in timeline:
         if isinstance(one, Tick):
             assert tick_ms is None or one.at_ms > tick_ms
             assert all(r.at_ms < one.at_ms for r in sent)
             tick_ms = one.at_ms
+            ticks.append(tick_ms)
         else:
-            assert tick_ms is not None, "a tick comes first: partitions without events need a mark too"
-            assert one.at_ms >= tick_ms
+            assert one.at_ms >= (tick_ms or 0)
             sent.append(one)
     assert tick_ms == until_ms
+    assert ticks[0] == T0
     assert [r.at_ms for r in sent if r.key == "k"] == file
     assert [r.at_ms for r in sent if r.key == "added"] == [ms for ms in added if ms <= until_ms]
     assert [r.at_ms for r in sent] == sorted(r.at_ms for r in sent)
@@ -58,16 +60,20 @@ def test_a_tick_stands_between_what_was_before_it_and_what_is_not(
 
 def test_ticks_come_at_whole_intervals_and_by_the_day_through_a_silence() -> None:
     """A week is ticked by the hour; of a year nothing happens in, all but the last fortnight by the day."""
-    hourly = [one.at_ms for one in Timeline(iter([record(T0)]), HOUR_MS, T0 + 7 * DAY_MS) if isinstance(one, Tick)]
+    hourly = [
+        one.at_ms for one in Timeline(iter([record(T0)]), HOUR_MS, MIDNIGHT, T0 + 7 * DAY_MS) if isinstance(one, Tick)
+    ]
     assert all(ms % HOUR_MS == 0 for ms in hourly[:-1])
-    assert len(hourly) == 7 * 24 + 2  # the one before the record, and the closing one
-    silent = [one for one in Timeline(iter([record(T0)]), HOUR_MS, T0 + 365 * DAY_MS) if isinstance(one, Tick)]
-    assert 351 + 13 * 24 <= len(silent) <= 353 + 14 * 24
+    assert len(hourly) == 7 + 7 * 24 + 2  # midnight, to the record, its week, the closing one
+    silent = [
+        one for one in Timeline(iter([record(T0)]), HOUR_MS, MIDNIGHT, T0 + 365 * DAY_MS) if isinstance(one, Tick)
+    ]
+    assert 351 + 13 * 24 <= len(silent) <= 361 + 14 * 24
 
 
 def test_what_is_added_at_a_tick_is_sent_at_its_time() -> None:
     """A supplier may answer in the moment of a tick; an answer from before it is our mistake."""
-    timeline = Timeline(iter([record(T0), record(T0 + 5 * HOUR_MS)]), HOUR_MS, T0 + 6 * HOUR_MS)
+    timeline = Timeline(iter([record(T0), record(T0 + 5 * HOUR_MS)]), HOUR_MS, T0, T0 + 6 * HOUR_MS)
     order = []
     for one in timeline:
         order.append((one.at_ms, isinstance(one, Tick)))
@@ -85,7 +91,7 @@ def test_what_is_added_at_a_tick_is_sent_at_its_time() -> None:
 
 def test_without_an_interval_nothing_is_ticked() -> None:
     """By the wall clock a replay sends events only."""
-    sent = list(Timeline(iter([record(T0), record(T0 + DAY_MS)]), None, T0 + 2 * DAY_MS))
+    sent = list(Timeline(iter([record(T0), record(T0 + DAY_MS)]), None, T0, T0 + 2 * DAY_MS))
     assert [one.at_ms for one in sent] == [T0, T0 + DAY_MS]
 
 
