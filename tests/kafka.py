@@ -134,7 +134,8 @@ class LocalKafka:
         logging = f"-Dlog4j2.configurationFile={HERE / 'log4j2.xml'}"
         if not config.exists():
             config.write_text("".join(f"{k}={v}\n" for k, v in self._properties.items()))
-            cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+            # A first byte of zero: an id that begins with "-" would be taken for an option.
+            cluster = base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
             storage = [
                 "java",
                 "-cp",

@@ -508,7 +508,7 @@ def settle(shelf: Shelf, row: Row, cause: str, now_ms: int, age_ms: int, closing
 
 
 def withdraw(shelf: Shelf, row: Row, cause: str, now_ms: int) -> list[Outgoing]:
-    """Proposals nobody ordered, where the position without them is over the reorder point, or nothing may be ordered."""
+    """Proposals nobody ordered, where the position is over the reorder point without them or nothing may be ordered."""
     without = row.position - row.proposed
     if row.proposed == 0 or (without <= row.reorder_point and row.policy.orderable):
         return []

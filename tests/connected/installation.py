@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import redis
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from agents import wiring
 from agents.settings import Settings
@@ -147,7 +147,7 @@ class Installation:
             each()
             try:
                 why = self.drained()
-            except redis.RedisError as error:
+            except (redis.RedisError, KafkaException) as error:
                 why = str(error)
             quiet = quiet + 1 if why == "" else 0
             assert time.monotonic() < deadline, f"not drained within {seconds:.0f} s: {why}\n{self.logs()}"

@@ -161,7 +161,7 @@ def _law_of_the_whole(
 
 
 def _calm_log(batch: pa.RecordBatch, sources: set[tuple[int, int]], end_ms: int) -> list[rows.SkuRecord]:
-    """The rows merged by time, each source partition in its own order, a record an hour, its marks following at once."""
+    """The rows merged by time, each source partition in its own order, a record an hour, its marks right after."""
     c = rows.numbers(batch)
     source = c["source"].astype(np.int64) << 32 | c["partition"]
     reached = np.zeros(len(source), np.int64)

@@ -1,0 +1,85 @@
+"""A real worker that kills itself, `kill -9`, after the n-th time it does a numbered step of docs/ARCHITECTURE.md.
+
+python -m tests.connected.crashing STEP N
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from agents.cli import main
+from agents.intake import agent as intake
+from agents.planner import agent as planner
+from stream.ledger.kafka_publisher import KafkaPublisher
+from stream.ledger.redis_ledger import RedisLedger
+from stream.transport.sender import KafkaSender
+
+left = 0  # times the step is still to be done
+
+
+def die() -> None:
+    """End at once, as a kernel out of memory does it."""
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def before(owner: Any, name: str) -> None:
+    """Die before a call."""
+    original: Callable[..., Any] = getattr(owner, name)
+
+    @functools.wraps(original)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        die()
+        return original(*args, **kwargs)
+
+    setattr(owner, name, wrapped)
+
+
+def after(owner: Any, name: str, when: Callable[..., bool] = lambda *_: True) -> None:
+    """Die once an awaited call has returned."""
+    original: Callable[..., Any] = getattr(owner, name)
+
+    @functools.wraps(original)
+    async def wrapped(*args: Any, **kwargs: Any) -> Any:
+        answer = await original(*args, **kwargs)
+        if when(*args):
+            die()
+        return answer
+
+    setattr(owner, name, wrapped)
+
+
+def folded() -> None:
+    """Die after a fold that owes messages, before it is kept."""
+    original = planner.fold
+
+    def wrapped(*args: Any) -> Any:
+        outcome = original(*args)
+        if outcome.messages:
+            die()
+        return outcome
+
+    planner.fold = wrapped
+
+
+STEPS: dict[int, Callable[[], None]] = {
+    2: lambda: before(intake.Intake, "poll"),
+    3: lambda: after(KafkaSender, "send", lambda _, records: len(records) > 0),
+    4: lambda: after(RedisLedger, "source_done"),
+    5: folded,
+    6: lambda: after(RedisLedger, "keep", lambda _, writes: any(w.out for _, w in writes)),
+    7: lambda: after(KafkaPublisher, "publish"),
+    8: lambda: after(RedisLedger, "sent", lambda _, __, through, ___: through >= 0),
+}
+
+if __name__ == "__main__":
+    left = int(sys.argv[2])
+    STEPS[int(sys.argv[1])]()
+    sys.exit(main(["worker"]))
