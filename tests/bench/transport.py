@@ -3,8 +3,8 @@
     python -m tests.bench.transport [RECORDS]
 
 Records of 130 bytes over eight partitions of a real Kafka (RESTOCK_TEST_KAFKA or one of our own). Throughput: a
-backlog read by one worker, for several sizes of a poll. Latency: from `produce` to the work's `poll`, at 1,000 records
-a second.
+backlog read by one worker, for several sizes of a poll. Latency: from `produce`, and from its
+acknowledgement, to the work's `poll`, at 1,000 records a second.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from confluent_kafka import Producer
 
@@ -35,7 +36,7 @@ class Clocked:
     def __init__(self) -> None:
         self.records, self.polls = 0, 0
         self.first_s = self.last_s = 0.0
-        self.ages_ms: list[float] = []
+        self.got_s: dict[int, float] = {}  # number of a record -> when the work had it
 
     async def positions(self, shelves: Sequence[int]) -> dict[int, int | None]:
         return dict.fromkeys(shelves)
@@ -47,7 +48,7 @@ class Clocked:
         for batch in batches:
             self.records += len(batch.values)
             if len(batch.values[0] or b"") < 100:
-                self.ages_ms += [(self.last_s - float(value or b"0")) * 1000 for value in batch.values]
+                self.got_s.update((int(value or b"0"), self.last_s) for value in batch.values)
         return ()
 
     async def idle(self) -> bool:
@@ -86,13 +87,17 @@ def latency(brokers: str) -> None:
     """Print the age of records when the work gets them."""
     at, work, enough = config(brokers, session_timeout_ms=10_000), Clocked(), threading.Event()
 
+    sent_s: dict[int, float] = {}
+    taken_s: dict[int, float] = {}
+
     def produce() -> None:
-        producer = Producer({"bootstrap.servers": brokers, "linger.ms": 0})
+        producer = Producer({"bootstrap.servers": brokers, "linger.ms": 1})
         topic, begun_s = full_name(at.namespace, SKU_EVENTS.name), time.perf_counter()
         for i in range(int(RATE * LATENCY_S)):
-            time.sleep(max(0.0, begun_s + i / RATE - time.perf_counter()))
-            producer.produce(topic, b"%.6f" % time.perf_counter(), partition=i % SHELVES)
-            producer.poll(0)
+            producer.poll(max(0.0, begun_s + i / RATE - time.perf_counter()))
+            sent_s[i] = time.perf_counter()
+            note = partial(taken_s.setdefault, i)
+            producer.produce(topic, b"%d" % i, None, i % SHELVES, on_delivery=lambda *_, note=note: _note(note))
         producer.flush(30)
         enough.set()
 
@@ -103,9 +108,15 @@ def latency(brokers: str) -> None:
             await until(lambda: enough.is_set() and work.records == int(RATE * LATENCY_S), "all delivered")
 
     asyncio.run(run())
-    ages = sorted(work.ages_ms[RATE:])  # less the first second
-    p50, p99 = ages[len(ages) // 2], ages[len(ages) * 99 // 100]
-    print(f"at {RATE:,}/s: p50 {p50:.1f} ms, p99 {p99:.1f} ms, {work.records / work.polls:.1f} records a poll")
+    print(f"at {RATE:,}/s, {work.records / work.polls:.1f} records a poll:")
+    for name, begun_s in (("produce", sent_s), ("acknowledgement", taken_s)):
+        ages = sorted((work.got_s[i] - begun_s[i]) * 1000 for i in range(RATE, len(sent_s)))  # less the first second
+        p50, p99 = ages[len(ages) // 2], ages[len(ages) * 99 // 100]
+        print(f"  from {name}: p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+
+
+def _note(note: Callable[[float], float]) -> None:
+    note(time.perf_counter())
 
 
 if __name__ == "__main__":
