@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from agents.abilities import has_transactions
 from agents.clock import now_ms
 from agents.commands.doctor import Finding
-from agents.commands.topics import installation
+from agents.installation import installation
 from agents.settings import Settings
 from stream.errors import Away
 from stream.events.kinds import Source

@@ -7,9 +7,10 @@ from typing import Any
 
 from agents.commands.output import show
 from agents.commands.parsing import add_command, add_json
+from agents.installation import installation
 from agents.settings import Settings
 from stream.transport import topics_admin
-from stream.transport.topics_admin import Found, Installation
+from stream.transport.topics_admin import Found
 
 COLUMNS = ("topic", "partitions", "key", "cleanup", "kept_days", "state")
 DAY_MS = 86_400_000
@@ -44,18 +45,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     rows = [_row(found, found.name in created) for found in topics_admin.describe(here)]
     show(rows, args.json, COLUMNS)
     return 0 if all(row["ok"] for row in rows) else 1
-
-
-def installation(settings: Settings) -> Installation:
-    """Where these settings say the topics are."""
-    return Installation(
-        settings.brokers,
-        settings.namespace,
-        settings.source_partitions,
-        settings.fact_partitions,
-        settings.shelves,
-        settings.replication_factor,
-    )
 
 
 def _row(found: Found, created: bool) -> dict[str, Any]:

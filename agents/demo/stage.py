@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.commands.topics import installation
+from agents.installation import installation
 from agents.settings import Settings
 from stream.errors import Away, SetupError
 from stream.local.child import Child

@@ -12,7 +12,7 @@ from confluent_kafka import Producer
 from agents import cli
 from agents.commands import tail
 from agents.commands.dead_letters import COLUMNS
-from agents.commands.topics import installation
+from agents.installation import installation
 from agents.settings import Settings
 from stream.errors import SetupError
 from stream.events.cloudevents import dead_letter

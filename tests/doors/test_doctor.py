@@ -13,6 +13,7 @@ import redis
 from agents import abilities, cli
 from agents.commands import checks
 from agents.commands.doctor import Finding, examine
+from agents.installation import installation
 from agents.settings import Settings
 from stream.errors import Away, SetupError
 from stream.ledger.port import Place, Write
@@ -50,7 +51,7 @@ def levels(findings: Iterator[Finding]) -> dict[str, str]:
 def test_a_new_installation_lacks_only_its_topics(settings: Settings) -> None:
     """After `topics create` all is well, but that the embedded broker has no transactions."""
     assert levels(checks.topics(settings)) == {"topics": "fail"}
-    topics_admin.create(checks.installation(settings))
+    topics_admin.create(installation(settings))
     assert levels(examine(settings, list(checks.ALL))) == {
         "broker": "ok",
         "topics": "ok",
@@ -72,13 +73,13 @@ def test_the_exit_code_and_json_say_whether_something_fails(
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {"level": "warn", "about": "settings"}.items() <= found[0].items()
     assert "RESTOCK_SHELVES" in found[0]["what"]
-    topics_admin.create(checks.installation(settings))
+    topics_admin.create(installation(settings))
     assert cli.main(["doctor", "--json"]) == 0
 
 
 def test_other_partitions_than_the_settings_say_fail(settings: Settings) -> None:
     """It is what a worker would refuse to start on."""
-    topics_admin.create(checks.installation(settings))
+    topics_admin.create(installation(settings))
     changed = settings.model_copy(update={"shelves": settings.shelves + 1})
     assert levels(checks.topics(changed)) == {"topics": "fail"}
 
