@@ -168,6 +168,21 @@ def test_room_is_refused_while_too_much_waits() -> None:
     run(body)
 
 
+def test_lingering_ends_when_there_is_no_room_left() -> None:
+    """Positions that wait for company while the planner waits for room would wait for each other."""
+
+    async def body(bench: Bench) -> None:
+        held = await bench.ledger.acquire(0)
+        relay = bench.relay(held, Limits(linger_s=3_600.0, waiting_messages=2))
+        await relay.start()
+        relay.offer(await bench.keep(held, "p1", "p2", topic="positions"))
+        await relay.room()
+        assert bench.seen("positions") == ["p1", "p2"]
+        await relay.stop(drain=False)
+
+    run(body)
+
+
 def test_room_is_counted_in_bytes_too() -> None:
     """A few huge messages fill the queue as many small ones do."""
 
@@ -309,7 +324,7 @@ def test_a_relay_whose_shelf_was_taken_sends_nothing_after_opening_again() -> No
 
         publisher = Recording(bench.topics)
         old = bench.relay(old_held, QUICK, publisher)  # a zombie that only now gets to open
-        old.waiting.add(old_entries)
+        old.waiting.add([*old_entries, (1, message("decided in a past that was rolled back"))])
         await old.start()
         await until(lambda: bench.heard != [])
         heir.offer(await bench.keep(heir_held, "b"))
