@@ -168,10 +168,13 @@ def _find_rows(shelf: Shelf, rows: pa.RecordBatch, occurred_ms: Rows, named: npt
     unique, first, back = np.unique(code, return_index=True, return_inverse=True)
     skus = sku.dictionary.to_pylist()
     found = np.empty(len(unique), np.int64)
+    n_before = shelf.n
     for i in np.argsort(first, kind="stable").tolist():
         which, where = divmod(int(unique[i]), len(places))
         found[i] = shelf.row_of(skus[which], places[where], int(occurred_ms[at[first[i]]]))
     row[at] = found[back.reshape(-1)]
+    if shelf.n > n_before:  # without guards the fast lane would decide nothing for a new row's first events
+        guards.unsettled(shelf, np.arange(n_before, shelf.n))
 
 
 def _slow_lane(
