@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -76,12 +77,20 @@ def nothing_twice(topics: MemoryTopics, shelves: int) -> None:
 def same_dump(shelf: int, ours: Mapping[str, Mapping[bytes, bytes]], calm: Mapping[str, Mapping[bytes, bytes]]) -> None:
     """The same state bytes; names what differs."""
     different = [
-        f"{section}/{key!r}: {ours.get(section, {}).get(key)!r:.200} is not {calm.get(section, {}).get(key)!r:.200}"
+        f"{section}/{key!r}: {apart(ours.get(section, {}).get(key), calm.get(section, {}).get(key))}"
         for section in sorted(ours.keys() | calm.keys())
         for key in sorted(ours.get(section, {}).keys() | calm.get(section, {}).keys())
         if ours.get(section, {}).get(key) != calm.get(section, {}).get(key)
     ]
     assert not different, f"law 1: shelf {shelf}: state bytes differ\n  " + "\n  ".join(different[:10])
+
+
+def apart(ours: bytes | None, calm: bytes | None) -> str:
+    """Two values that differ; of two JSON objects the fields that do."""
+    with contextlib.suppress(ValueError, TypeError):
+        a, b = orjson.loads(ours or b""), orjson.loads(calm or b"")
+        return str({k: (a.get(k), b.get(k)) for k in sorted(a.keys() | b.keys()) if a.get(k) != b.get(k)})
+    return f"{ours!r:.200} is not {calm!r:.200}"
 
 
 def same_messages(ours: Mapping[str, Sequence[Outgoing]], calm: Mapping[str, Sequence[Outgoing]]) -> None:

@@ -229,6 +229,10 @@ def free(story: Story) -> list[Act]:
         if story.rng.random() < 0.5:
             _fact(story, story.now_ms)
             story.close(story.now_ms)
+        if story.rng.random() < 0.7:
+            for _ in range(3):
+                _count(story, story.now_ms)
+            story.close(story.now_ms)
     for row in story.rows:
         if story.rng.random() < 0.5:
             _movement(story, "stock.received", row, story.now_ms, 5_000)
@@ -256,7 +260,7 @@ def _opening(story: Story) -> None:
         _fact(story, story.now_ms, zones=False)
     story.close(story.now_ms)
     for row in story.rows:
-        if story.rng.random() < 0.8:
+        if story.kind == "free" or story.rng.random() < 0.8:
             _movement(story, "stock.counted", row, story.now_ms, story.rng.choice((0, 5, 20, 60)))
     story.close(story.now_ms)
 
@@ -289,7 +293,7 @@ def _noise(story: Story) -> None:
 def trade(story: Story, at_ms: int) -> None:
     """One thing that happens in a shop whose books are in order."""
     deeds: list[tuple[int, Callable[[Story, int], None]]] = [
-        (45, _order), (22, _follow_up), (8, _receipt), (6, _count), (5, _correction), (7, _transfer), (9, _supply),
+        (45, _order), (22, _follow_up), (8, _receipt), (0 if story.kind == "free" else 6, _count), (5, _correction), (7, _transfer), (9, _supply),
         (6, _cart),
     ]  # fmt: skip
     [deed] = story.rng.choices([d for _, d in deeds], [w for w, _ in deeds])
@@ -300,7 +304,7 @@ def _order(story: Story, at_ms: int) -> None:
     rows = story.pick(3)
     if not rows:
         return
-    if story.rng.random() < 0.05:
+    if story.kind != "free" and story.rng.random() < 0.05:
         at_ms -= 2 * DAY_MS  # late
     _place(story, rows, at_ms, story.rng.randint(1, 6), story.rng.random() < 0.5)
 
