@@ -31,6 +31,7 @@ COMMANDS = {
     "reconcile": "agents.reconcile.command",
     "stock": "agents.commands.stock",
     "dead-letters": "agents.commands.dead_letters",
+    "ledger": "agents.commands.ledger",
     "doctor": "agents.commands.doctor",
 }
 

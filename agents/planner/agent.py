@@ -10,6 +10,7 @@ Death before 3: the next owner folds the same records from the same place. After
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -160,8 +161,7 @@ class Planner:
 
     async def release(self, shelves: Sequence[int]) -> None:
         """Let go: what is kept is sent while there is time, the rest is in the outbox."""
-        for number in shelves:
-            await self._drop(number, drain=True)
+        await asyncio.gather(*(self._drop(number, drain=True) for number in shelves))
 
     def _write(self, owned: Owned, views: int) -> Write:
         messages, owned.messages = owned.messages, []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -89,7 +90,7 @@ def load(config: PlannerConfig, sections: Mapping[str, Mapping[bytes, bytes]], o
     kept = sections.get("meta", {})
     if not kept:
         return shelf
-    _check(config, kept)
+    shelf.config = config = _checked(config, kept)
     shelf.offset = offset
     shelf.watermark_ms = int(kept[b"watermark_ms"])
     shelf.live = shelf.watermark_ms >= config.warm_until_ms
@@ -121,7 +122,8 @@ def load(config: PlannerConfig, sections: Mapping[str, Mapping[bytes, bytes]], o
     return shelf
 
 
-def _check(config: PlannerConfig, kept: Mapping[bytes, bytes]) -> None:
+def _checked(config: PlannerConfig, kept: Mapping[bytes, bytes]) -> PlannerConfig:
+    """The configuration, with what was fixed when the shelf was begun: the end of its warm-up is its history."""
     version = int(kept[b"version"])
     if version > STATE_VERSION:
         raise SetupError(
@@ -138,9 +140,10 @@ def _check(config: PlannerConfig, kept: Mapping[bytes, bytes]) -> None:
                 "set RESTOCK_SHELVES, RESTOCK_SOURCE_PARTITIONS and RESTOCK_FACT_PARTITIONS back; to change them for "
                 "good, start a new namespace and replay",
             )
-    if then != now:
+    if then["namespace"] != now["namespace"]:
         raise SetupError(
-            f"shelf {config.shelf} was begun under another setting",
-            ", ".join(f"{k} was {then[k]}, is {now[k]}" for k in now if then.get(k) != now[k]),
-            "use the old setting, or a new namespace",
+            f"shelf {config.shelf} was begun in another namespace",
+            f"it was {then['namespace']}, is {now['namespace']}",
+            "set RESTOCK_NAMESPACE back",
         )
+    return replace(config, warm_until_ms=then["warm_until_ms"])

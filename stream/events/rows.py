@@ -3,7 +3,7 @@
 A Kafka record of `sku-events` is one frame: the marks of source partitions as they stand *after* its rows, then one
 Arrow record batch (its schema is fixed by the version byte and not repeated).
 
-    "RS" | version u8 | marks u16 | (source u8, partition i32, mark_ms i64, through_offset i64) * marks | Arrow IPC batch
+    "RS" | version u8 | marks u16 | marks * (source u8, partition i32, mark_ms i64, through_offset i64) | Arrow batch
 
 Source coordinates (source, partition, offset, line) name a row for ever: they are how the planner recognises repeats.
 """

@@ -284,6 +284,8 @@ async def serve(app: App, stop: asyncio.Event | None = None) -> None:
 
 async def _crashed(app: App) -> None:
     await app._crashed.wait()
+    if app.leaving:  # its fetcher was cancelled while we were stopping it
+        return
     app.doom(_readable(app.crash_reason))
 
 

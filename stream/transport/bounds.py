@@ -7,7 +7,8 @@ from faust.types import TP
 from stream.errors import RecordsGone
 
 GONE_HINT = (
-    "either accept the loss (`restock worker --accept-loss`), or rebuild: replay the sources into a new namespace. "
+    "either accept the loss (`restock ledger accept-loss`), or begin anew from what the log holds (`restock ledger "
+    "rebuild`). "
     "Then give the topic a longer retention; see runbook, 'records gone'"
 )
 

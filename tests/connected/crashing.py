@@ -1,6 +1,8 @@
 """A real worker that kills itself, `kill -9`, after the n-th time it does a numbered step of docs/ARCHITECTURE.md.
 
-python -m tests.connected.crashing STEP N
+python -m tests.connected.crashing STEP N [STOP]
+
+With STOP it is frozen there instead (SIGSTOP), to go on as a zombie when somebody sends SIGCONT.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ def die() -> None:
     global left
     left -= 1
     if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGSTOP if "STOP" in sys.argv else signal.SIGKILL)
 
 
 def before(owner: Any, name: str) -> None:
