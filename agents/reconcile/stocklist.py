@@ -49,6 +49,8 @@ def read_stock_list(
 def _summed(sheet: Sheet, columns: Mapping[str, str], location: str | None) -> tuple[dict[tuple[str, str], int], int]:
     if sheet.unreadable_rows > 0:
         raise _bad(f"{sheet.unreadable_rows} rows have another number of columns than the header")
+    if sheet.rows == 0:
+        raise _bad("it has no rows, which would say that nothing is anywhere")
     sku = text(sheet.column(columns.get("sku", "sku")))
     units = values.millis(sheet.column(columns.get("units", "units")))
     if location is None or "location" in columns:
