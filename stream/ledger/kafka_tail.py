@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from stream.errors import Away, SetupError
-from stream.ledger.publisher import Found, Tail, found_id, partition_of
+from stream.ledger.publisher import Found, Tail, about, found_id, partition_of
 
 READ_RECORDS, GATHER_S = 1_000, 0.05  # handed to Python at once, or what came within 50 ms
 ASK_S = 10.0
@@ -104,7 +104,8 @@ def _read(consumer: Any, shelf: int, topics: Mapping[str, str], ends: Mapping[st
                 deadline_s = time.monotonic() + STUCK_S
                 id_ = found_id(topic, shelf, record.headers() or ())
                 if id_ is not None:
-                    found.append(Found(topic, record.offset(), record.key() or b"", id_))
+                    row = about(record.key() or b"", record.headers() or ())
+                    found.append(Found(topic, record.offset(), row, id_))
             elif error.code() != KafkaError._PARTITION_EOF:
                 raise wrong(f"read outgoing topic {record.topic()}", KafkaException(error))
             elif record.offset() >= ends[topic]:

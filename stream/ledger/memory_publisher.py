@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from stream.errors import Fenced
 from stream.events.outgoing import Outgoing
-from stream.ledger.publisher import TOPICS, Found, Tail, found_id, headers_of, partition_of
+from stream.ledger.publisher import TOPICS, Found, Tail, about, found_id, headers_of, partition_of
 
 STEPS = ("start", "start:fenced", "start:read", "publish", "publish:written", "publish:committed")
 TIMEOUT_TURNS = 20  # of the event loop, until the broker ends the transaction of somebody dead
@@ -151,7 +151,7 @@ class MemoryPublisher:
 
     def _tail(self, shelf: int, published: Mapping[str, int]) -> Tail:
         found = [
-            Found(topic, offset, message.key, id_)
+            Found(topic, offset, about(message.key, message.headers), id_)
             for topic in TOPICS
             for offset, message in self.topics.committed(topic, shelf)
             if offset >= published.get(topic, 0)

@@ -23,7 +23,7 @@ class Found(NamedTuple):
 
     topic: str
     offset: int
-    key: bytes
+    about: bytes  # see `about`
     id: str
 
 
@@ -75,6 +75,15 @@ def headers_of(message: Outgoing, shelf: int) -> list[tuple[str, bytes]]:
     """The headers as sent: on a shared partition they say whose message it is."""
     mine = [(SHELF_HEADER, b"%d" % shelf)] if message.topic in SHARED else []
     return [*message.headers, *mine]
+
+
+def about(key: bytes, headers: Iterable[tuple[str, bytes | None]]) -> bytes:
+    """What a message is about, a SKU-location: its `ce_subject`, else its key.
+
+    Every owner of a shelf decides what is about one row in the same order. Two locations of a SKU share a key and not
+    their order: it depends on where a sweep was cut.
+    """
+    return dict(headers).get("ce_subject") or key
 
 
 def found_id(topic: str, shelf: int, headers: Iterable[tuple[str, bytes | None]]) -> str | None:

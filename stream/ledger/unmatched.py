@@ -2,10 +2,10 @@
 
 After a take-over the outbox holds messages the last owner may have sent; after a roll-back of Redis the shelf decides
 anew what it decided before. Both give the same `ce_id`s, so a message whose id was found in the tail is not sent again.
-Within a key, messages are sent in the order of deciding. Hence:
+What is about one row (a SKU-location, see `publisher.about`) is decided and sent in one order. Hence:
 
-- A message that is *not* in the tail while later ones of its key are, is one the topic has dropped since (compaction,
-  retention). It is sent, and so are the key's later ones: a consumer must end with the latest, not with it.
+- A message that is *not* in the tail while later ones about its row are, is one the topic has dropped since
+  (compaction, retention). It is sent, and so are the row's later ones: a consumer must end with the latest, not with it.
 - An offset is noted as "published below here" only up to the first message not decided again: after one more crash it
   must be found again.
 """
@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Mapping
 
 from stream.events.outgoing import Outgoing
-from stream.ledger.publisher import Tail
+from stream.ledger.publisher import Tail, about
 
 FORGET_AFTER = (
     1_000_000  # new messages; a replay decides again within the rows of a shelf, and a tail this long reads in seconds
@@ -29,9 +29,9 @@ class Unmatched:
     def __init__(self, tail: Tail) -> None:
         self._ids: dict[tuple[str, bytes], set[str]] = {}
         self._by_offset: dict[str, deque[tuple[int, bytes, str]]] = {}
-        for topic, offset, key, id_ in tail.found:
-            self._ids.setdefault((topic, key), set()).add(id_)
-            self._by_offset.setdefault(topic, deque()).append((offset, key, id_))
+        for topic, offset, row, id_ in tail.found:
+            self._ids.setdefault((topic, row), set()).add(id_)
+            self._by_offset.setdefault(topic, deque()).append((offset, row, id_))
         self._new = 0
 
     def __len__(self) -> int:
@@ -41,12 +41,12 @@ class Unmatched:
         """Whether the message is published already. Asked once per message, in the order of decisions."""
         if not self._ids:
             return False
-        at = (message.topic, message.key)
+        at = (message.topic, about(message.key, message.headers))
         waiting = self._ids.get(at, set())
         known = message.id in waiting
         if known:
             waiting.remove(message.id)
-        if not known or not waiting:  # none left, or a message before them: the key starts anew
+        if not known or not waiting:  # none left, or a message before them: the row starts anew
             self._ids.pop(at, None)
         self._new += not known
         if self._new >= FORGET_AFTER:

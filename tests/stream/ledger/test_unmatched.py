@@ -61,3 +61,15 @@ def test_what_never_comes_again_is_forgotten_in_the_end(monkeypatch: pytest.Monk
         assert not left.skips(message(str(n), "other"))
     assert len(left) == 0
     assert left.floors({"positions": 9}) == {"positions": 9}
+
+
+def test_two_locations_of_a_sku_are_decided_in_either_order() -> None:
+    """They share a key; where a sweep was cut decides which comes first, so one says nothing of the other."""
+
+    def alert(id_: str, row: str) -> Outgoing:
+        return Outgoing("stock-alerts", b"sku", b"", (("ce_id", id_.encode()), ("ce_subject", row.encode())))
+
+    left = tail((5, "sku@north", "n1"), (6, "sku@north", "n2"), topic="stock-alerts")
+    assert left.skips(alert("n1", "sku@north"))
+    assert not left.skips(alert("s1", "sku@south"))
+    assert left.skips(alert("n2", "sku@north"))
