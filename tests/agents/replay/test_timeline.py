@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import orjson
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agents import cli
+from agents.replay import command, run
 from agents.replay.dates import dates_of, refuse_future, refuse_old
+from agents.replay.formats import catalogue
 from agents.replay.formats.lines import What
 from agents.replay.formats.options import Options
 from agents.replay.formats.records import Record
@@ -194,9 +199,84 @@ def test_dates_say_what_is_wrong_with_them() -> None:
 def test_a_file_without_dates_is_refused(rows: list[dict[str, str]]) -> None:
     """Nothing to publish, or no time that can be read: an error that says what to try."""
     columns = Options(columns={"sku": "s", "quantity": "q", "occurred_at": "t"})
-    import pyarrow as pa
-
     table = pa.table({name: pa.array([r[name] for r in rows], pa.utf8()) for name in "sqt"})
     with pytest.raises(SetupError) as wrong:
         dates_of(lines_of("orders", table, columns), T0, 0)
     assert wrong.value.hint
+
+
+class _Clock:
+    """Time that passes only while somebody waits."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def steady_s(self) -> float:
+        return self.now_s
+
+    def poll(self, wait_s: float) -> None:
+        self.now_s += wait_s
+
+
+def test_speed_is_event_time_over_wall_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 60x an hour takes a minute, counted from the first event; `max` waits for nothing."""
+    clock = _Clock()
+    monkeypatch.setattr(run, "clock", clock)
+    wait = run._pace(60.0, clock)  # type: ignore[arg-type]
+    wait(T0)
+    assert clock.now_s == 100.0
+    wait(T0 + HOUR_MS)
+    assert clock.now_s == pytest.approx(160.0)
+    wait(T0 + HOUR_MS // 2)  # overdue
+    assert clock.now_s == pytest.approx(160.0)
+    run._pace(None, clock)(T0 + DAY_MS)  # type: ignore[arg-type]
+    assert clock.now_s == pytest.approx(160.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--speed", "fast"], "write max, 1x or 60x"),
+        (["--speed", "0x"], "write max, 1x or 60x"),
+        (["--columns", "nope=x"], "no such field: nope"),
+        (["--warm-until", "2026-01-05"], "names no zone"),
+        (["--warm-until", "2026-01-05T00:00:00Z"], "RESTOCK_PUBLISH_AFTER"),
+        (["--with-supplier", "--clock", "wall"], "needs the event clock"),
+        (["--tick-minutes", "0"], "must be above zero"),
+        (["--clock", "wall"], "too old for the wall clock"),
+        (["--namespace", "a b"], "RESTOCK_NAMESPACE"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_sent(
+    words: list[str],
+    complaint: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Exit code 2, and a message that says what to write instead; no broker is asked."""
+    monkeypatch.setenv("RESTOCK_BROKERS", "127.0.0.1:1")
+    monkeypatch.setenv("RESTOCK_CLOCK", "event")
+    path = tmp_path / "sales.csv"
+    path.write_text("s,q,t\na,1,2020-01-05 10:00\n")
+    mapped = [] if "--columns" in words else ["--columns", "sku=s,quantity=q,occurred_at=t"]
+    assert cli.main(["replay", str(path), *mapped, *words]) == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_check_publishes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads the file and says what is in it, without a broker and whatever its age."""
+    monkeypatch.setenv("RESTOCK_BROKERS", "127.0.0.1:1")
+    path = tmp_path / "sales.csv"
+    path.write_text("s,q,t\na,1,2020-01-05 10:00\na,1\na,1,2020-01-05 10:00\n")
+    assert cli.main(["replay", str(path), "--columns", "sku=s,quantity=q,occurred_at=t", "--check"]) == 0
+    out = capsys.readouterr().out
+    assert "rows 3: to be published 2, repeated 0" in out
+    assert "refused unreadable_row: 1" in out
+
+
+def test_the_command_offers_every_format() -> None:
+    """The parser names the formats without importing them; these are they."""
+    assert set(command.FORMATS) == set(catalogue.FORMATS)
