@@ -5,7 +5,8 @@ anew what it decided before. Both give the same `ce_id`s, so a message whose id 
 What is about one row (a SKU-location, see `publisher.about`) is decided and sent in one order. Hence:
 
 - A message that is *not* in the tail while later ones about its row are, is one the topic has dropped since
-  (compaction, retention). It is sent, and so are the row's later ones: a consumer must end with the latest, not with it.
+  (compaction, retention). It is sent, and so are the row's later ones: a consumer must end with the latest, not with
+  it.
 - An offset is noted as "published below here" only up to the first message not decided again: after one more crash it
   must be found again.
 """
