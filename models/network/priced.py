@@ -23,10 +23,12 @@ from models.network.apart import best_units
 from models.network.circulation import Bools, Circulation, Floats, Flow, Ints, used
 from models.network.linear import solve_linear
 
-GAP = 0.002  # of the bound: a plan this near is not worth another round
+GAP = 0.005  # of the bound: a plan this near is not worth another round
 GROUPS_MOST = 40  # cuts a round: more say more, and make the model's own programme slower
 SAMPLE_ARCS = 100_000  # simplex takes about two seconds for as many
-TORN_ARCS = 60_000  # a few seconds of simplex; with 150,000 it took half a minute and gained 0.02 %
+TORN_ARCS = 60_000  # two or three seconds of simplex
+IMPROVE_EVERY = 3  # rounds of prices for each exchange: an exchange costs about as much
+ROOM = 0.9  # of a limit the settled may use: the torn need some to trade in
 STEPS = (0.1, 0.03, 0.01, 0.003)  # shares by which prices go up and down to see who is torn
 BOX_FIRST = 0.25  # first step allowed, as a share of a row's price (of the mean price where it is small)
 
@@ -42,28 +44,30 @@ def solve_priced(c: Circulation, gap: float = GAP, rounds_most: int = 40, start:
     `start` (r,): prices to begin with, such as the last plan's.
     """
     prices = sample_prices(c) if start is None else start
-    groups, plan, torn_at = _groups(c), None, -np.inf
+    groups, plan = _groups(c), None
     best, units, cut = _ask(c, groups, prices)
     cuts, box = [cut], BOX_FIRST * (prices + max(float(prices.mean()), 1e-9))
     for number in range(1, rounds_most + 1):
         wanted, ceiling = _model(c, cuts, prices, box)
-        near = ceiling - best <= gap / 2 * abs(best) and best - torn_at > gap / 8 * abs(best)
-        if near or number == rounds_most:
-            fractions, torn_at = _torn(c, prices, units), best
+        if plan is None and (ceiling - best <= gap / 2 * abs(best) or number >= rounds_most * 3 // 4):
+            fractions = _torn(c, prices, units)
+            plan, wanted = whole.from_fractions(c, replace(fractions, rounds=number)), fractions.prices
+        elif plan is not None and number % IMPROVE_EVERY == 0:
+            fractions = _improved(c, prices, units, plan.units)
+            plan = whole.better(plan, whole.from_fractions(c, fractions))
             wanted = fractions.prices
-            plan = whole.better(plan, whole.from_fractions(c, replace(fractions, rounds=number)))
         bound, units_there, cut = _ask(c, groups, wanted)
         cuts.append(cut)
-        grew = bound - best >= 0.3 * (ceiling - best)
         if bound > best:
-            box = box * (1.5 if grew else 1.0)
+            box = box * (1.5 if bound - best >= 0.3 * (ceiling - best) else 1.0)
             prices, best, units = wanted, bound, units_there
-        elif not near:
+        else:
             box = box * 0.5
         if plan is not None and plan.cost + c.reward * plan.shortfall - best <= gap * abs(best):
             return replace(plan, bound=best, prices=prices, rounds=number)
-    assert plan is not None
-    return replace(plan, bound=best, prices=prices, rounds=rounds_most, proven=False)
+    plan = plan or whole.from_fractions(c, _torn(c, prices, units))
+    near = plan.cost + c.reward * plan.shortfall - best <= gap * abs(best)
+    return replace(plan, bound=best, prices=prices, rounds=rounds_most, proven=near)
 
 
 def sample_prices(c: Circulation) -> Floats:
@@ -95,23 +99,43 @@ def _torn(c: Circulation, prices: Floats, units: Floats) -> Flow:
         if np.count_nonzero(torn[place]) <= TORN_ARCS:
             break
     torn = _fitting(c, place, torn, units)
-    arcs = np.flatnonzero(torn[place])
-    settled = np.where(torn[place], 0.0, units)
-    solved = solve_linear(_part(c, arcs, np.maximum(c.limit - used(c, settled), 0.0)), "simplex")
-    settled[arcs] = solved.units
-    cost = float(c.cost @ settled)
-    return Flow(settled, cost, -np.inf, float(c.short(settled).sum()), solved.prices, "prices")
+    return _exchanged(c, torn[place], units)
+
+
+def _improved(c: Circulation, prices: Floats, units: Floats, plan: Floats) -> Flow:
+    """The plan with its most regretted blocks solved again together, the others as they are.
+
+    A block's regret is what its plan costs at the prices above its best answer; with limits left unused at a price they
+    add up to the gap, so that this is where it can be closed.
+    """
+    names, place = np.unique(c.block, return_inverse=True)
+    regret = np.bincount(place, (c.paid() + c.usage.T @ prices) * (plan - units), len(names))
+    worst = np.argsort(-regret, kind="stable")
+    within = np.cumsum(np.bincount(place, minlength=len(names))[worst]) <= TORN_ARCS
+    chosen = np.zeros(len(names), dtype=bool)
+    chosen[worst[within]] = True
+    return _exchanged(c, chosen[place], plan)
+
+
+def _exchanged(c: Circulation, free: Bools, units: Floats) -> Flow:
+    """The flow with its `free` arcs (whole blocks) solved exactly within what the others leave."""
+    arcs, flow = np.flatnonzero(free), np.where(free, 0.0, units)
+    solved = solve_linear(_part(c, arcs, np.maximum(c.limit - used(c, flow), 0.0)), "simplex")
+    flow[arcs] = solved.units
+    return Flow(flow, float(c.cost @ flow), -np.inf, float(c.short(flow).sum()), solved.prices, "prices")
 
 
 def _fitting(c: Circulation, place: Ints, torn: Bools, units: Floats) -> Bools:
-    """Torn blocks, and more of them as long as what is settled overflows a row."""
-    for _ in range(len(c.limit) + 1):
-        over = used(c, np.where(torn[place], 0.0, units)) > c.limit + 1e-9
-        if not np.any(over):
-            break
-        on_them = np.asarray((c.usage[np.flatnonzero(over)] != 0).sum(axis=0)).reshape(-1) > 0
-        torn = torn.copy()
-        torn[place[on_them & (units > 0)]] = True
+    """Torn blocks, and as many more as it takes until what is settled leaves room in every row."""
+    torn = torn.copy()
+    for row in range(len(c.limit)):
+        arcs = c.usage.indices[c.usage.indptr[row] : c.usage.indptr[row + 1]]
+        load = c.usage.data[c.usage.indptr[row] : c.usage.indptr[row + 1]] * units[arcs]
+        held = ~torn[place[arcs]] & (load > 0)
+        excess = load[held].sum() - ROOM * c.limit[row]
+        if excess > 0:
+            enough = np.searchsorted(np.cumsum(load[held]), excess) + 1
+            torn[place[arcs[held][:enough]]] = True
     return torn
 
 

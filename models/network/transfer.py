@@ -23,6 +23,7 @@ from scipy import sparse
 
 from models.network import ladder
 from models.network.circulation import Bools, Circulation, Floats, Ints
+from models.network.paths import Paths
 from models.network.strata import Strata
 
 GIVE, LANE, CHAIN, TAKE, NEED = range(5)  # what an arc is
@@ -85,6 +86,7 @@ class Picture:
     worth: Floats
     holding: Floats
     budget: float = np.inf  # money on lanes, all together
+    paths: Paths | None = None  # where receipts come at known times: replaces what stock and strata say by themselves
     fair: Bools | None = None  # (k,) SKUs shared by days of cover: which lane is cheaper hardly counts for them
 
     def some(self, skus: slice) -> Picture:
@@ -93,7 +95,8 @@ class Picture:
         strata = Strata(self.strata.probability[:, skus], self.strata.units[:, skus])
         rest = {name: getattr(self, name)[skus] for name in _PLACES}
         fair = None if self.fair is None else self.fair[skus]
-        return replace(self, goods=goods, strata=strata, fair=fair, **rest)
+        paths = None if self.paths is None else self.paths.some(skus)
+        return replace(self, goods=goods, strata=strata, fair=fair, paths=paths, **rest)
 
     def charged(self) -> Floats:
         """Money a unit on each lane as the solver sees it, (k, a): for fair SKUs all lanes cost nearly the least."""
@@ -148,11 +151,15 @@ def doors_of(lanes: Lanes) -> Doors:
 
 def spare_units(p: Picture) -> Floats:
     """What each stratum would leave over, shape (u, k, l)."""
+    if p.paths is not None:
+        return p.paths.spare
     return np.maximum((p.on_hand + p.in_transit)[None] - p.strata.units, 0.0)
 
 
 def reach_units(p: Picture, doors: Doors) -> Floats:
     """Shortage that arrivals through each door can still serve, shape (u, k, doors)."""
+    if p.paths is not None:
+        return p.paths.reach(doors.lead_days, doors.location)
     at = doors.location
     demand = p.strata.units[:, :, at]
     short = np.maximum(demand - (p.on_hand + p.in_transit)[None][:, :, at], 0.0)

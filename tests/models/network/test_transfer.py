@@ -9,6 +9,7 @@ import pytest
 
 from models.network import strata
 from models.network.cuts import LANE_FULL, STOCK_SPENT
+from models.network.paths import walk
 from models.network.plan import Fixed, Plan, plan
 from models.network.transfer import Goods, Lanes, Picture
 from tests.models.network.pictures import certain, random_picture
@@ -231,3 +232,24 @@ def test_an_empty_picture_has_an_empty_plan() -> None:
     assert answer.feasible
     assert len(answer.units) == 0
     assert answer.objective == answer.bound == 0
+
+
+def test_receipts_on_their_way_count_when_they_come() -> None:
+    """Three weeks of five at a shop with five now and ten coming in week 2: only week 1's five can be served."""
+    base = certain([[0, 15]], lanes=[(0, 1, 1)], on_hand=[[20, 5]], horizon_days=[[21, 21]])
+    receipts = np.zeros((3, 1, 2))
+    receipts[2, 0, 1] = 10
+    weekly = np.array([[[[0.0, 5]], [[0, 5]], [[0, 5]]]])
+    with_paths = replace(base, paths=walk(base.on_hand, receipts, weekly, 7.0))
+    assert moves(plan(with_paths)) == {(0, 0): 5}
+    late = replace(with_paths, lanes=replace(base.lanes, lead_days=np.array([8.0])))
+    assert moves(plan(late)) == {}
+
+
+def test_a_shop_whose_receipt_comes_late_spares_only_what_its_leanest_week_leaves() -> None:
+    """Twelve now, five a week for two weeks, twenty coming in the third: two can go, not twenty-two."""
+    base = certain([[15, 99]], lanes=[(0, 1, 1)], on_hand=[[12, 0]], horizon_days=[[21, 21]])
+    receipts = np.zeros((3, 1, 2))
+    receipts[2, 0, 0] = 20
+    weekly = np.array([[[[5.0, 33]]] * 3]).reshape(1, 3, 1, 2)
+    assert moves(plan(replace(base, paths=walk(base.on_hand, receipts, weekly, 7.0)))) == {(0, 0): 2}
