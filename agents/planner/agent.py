@@ -15,6 +15,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from agents.planner import wakes
@@ -107,7 +108,7 @@ class Planner:
             held = await self._ledger.acquire(number)
             shelf = load(self._config_of(number), held.sections, held.place.offset)
             held.sections = {}  # 1 kB a row: not to be held twice
-            relay = Relay(self._ledger, self._publisher, held, self._relay_failed)
+            relay = Relay(self._ledger, self._publisher, held, partial(self._relay_failed, held))
             self.owned[number] = Owned(held, shelf, relay)
             await relay.start()
             found[number] = None if held.place.offset < 0 else held.place.offset
@@ -201,8 +202,11 @@ class Planner:
         if owned is not None:
             await owned.relay.stop(drain)
 
-    def _relay_failed(self, shelf: int, error: Exception) -> None:
-        self._failed[shelf] = error
+    def _relay_failed(self, held: Held, shelf: int, error: Exception) -> None:
+        """A relay gave up; one of a shelf that was let go meanwhile is nobody's business any more."""
+        owned = self.owned.get(shelf)
+        if owned is not None and owned.held is held:
+            self._failed[shelf] = error
 
     def _relay_failures(self) -> list[int]:
         """Shelves whose relay found them rolled back; raises any other failure."""
@@ -211,7 +215,7 @@ class Planner:
                 self._watcher.refused("fenced")
             if not isinstance(error, Stale):
                 raise error
-        return [shelf for shelf in self._failed if shelf in self.owned]
+        return list(self._failed)
 
     def _watch_relays(self) -> None:
         now = time.monotonic()

@@ -95,6 +95,24 @@ def _noise(rng: random.Random, out: list[Source], add: Any, hour: int) -> None:
         add("carts", cart, at_ms + MINUTE_MS, type="cart.checked_out", cart_id=cart)
 
 
+def later(source: list[Source], by_ms: int, lot: int) -> list[Source]:
+    """The same shop some time later: other events, orders and carts, the same SKUs."""
+    out = []
+    for record in source:
+        try:
+            event = orjson.loads(record.value)
+        except orjson.JSONDecodeError:
+            out.append(record._replace(at_ms=record.at_ms + by_ms))
+            continue
+        if isinstance(event, dict) and "occurred_at" in event:
+            event["occurred_at"] = text_from_ms(record.at_ms + by_ms)
+            for name in ("event_id", "order_id", "cart_id"):
+                if name in event:
+                    event[name] = f"{lot}-{event[name]}"
+        out.append(record._replace(value=orjson.dumps(event), at_ms=record.at_ms + by_ms))
+    return out
+
+
 def publish(
     brokers: str, namespace: str, source: list[Source], parts: tuple[int, int, int], every_ms: int = HOUR_MS
 ) -> Iterator[float]:
@@ -113,7 +131,7 @@ def publish(
     def count(topic: str) -> int:
         return partitions(BY_NAME[topic], *parts)
 
-    next_ms, n = START_MS, len(source)
+    next_ms, n = source[0].at_ms // HOUR_MS * HOUR_MS + HOUR_MS, len(source)
     for i, record in enumerate(source):
         while record.at_ms >= next_ms:
             _tick(send, count, next_ms)

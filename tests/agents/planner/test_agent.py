@@ -1,0 +1,140 @@
+"""The planner at work, over a ledger and topics in memory: what it answers to fences, roll-backs and failed relays."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from agents.planner.agent import Planner
+from stream.errors import Fenced
+from stream.events.kinds import Kind
+from stream.events.rows import SkuRecord, encode
+from stream.ledger.memory import MemoryLedger
+from stream.ledger.memory_publisher import MemoryPublisher, MemoryTopics
+from stream.transport.port import Batch
+from tests.agents.planner.worlds import START_MS, World, config
+
+
+def batch(records: list[SkuRecord], shelf: int = 0) -> Batch:
+    """Records as a poll brings them."""
+    values = [encode(r.rows, r.marks) for r in records]
+    n, first = len(records), records[0].offset
+    offsets = [r.offset for r in records]
+    return Batch("sku-events", shelf, first, first + n, first + n, offsets, [0] * n, [None] * n, values, [()] * n)
+
+
+def one_sale() -> Batch:
+    """A log of one record: a sale of what is not there, which raises alerts."""
+    world = World()
+    world.row(Kind.STOCK_COUNTED, START_MS, units=1)
+    world.order(START_MS + 1, 1, units=5)
+    return batch([world.record(START_MS)])
+
+
+def planner(ledger: MemoryLedger, topics: MemoryTopics) -> Planner:
+    """One worker's planner."""
+    return Planner(ledger, MemoryPublisher(topics), lambda shelf: config(shelf=shelf))
+
+
+def run(story: Any) -> None:
+    """Run a story in a loop of its own."""
+    asyncio.run(story())
+
+
+def test_a_poll_is_kept_and_published() -> None:
+    """State is in the ledger, messages are in the outgoing topics, each once."""
+
+    async def story() -> None:
+        ledger, topics = MemoryLedger(), MemoryTopics()
+        worker = planner(ledger, topics)
+        assert await worker.positions([0]) == {0: None}
+        assert list(await worker.poll([one_sale()])) == []
+        while await worker.idle():
+            pass
+        await worker.release([0])
+        ids = [m.id for _, m in topics.committed("stock-alerts", 0)]
+        assert len(ids) == len(set(ids)) >= 1
+        assert (await ledger.peek(0, {})).place.offset == 1
+
+    run(story)
+
+
+def test_a_zombie_is_refused_and_says_so() -> None:
+    """After another planner took the shelf, a write of the first raises Fenced and changes nothing."""
+
+    async def story() -> None:
+        ledger, topics = MemoryLedger(), MemoryTopics()
+        zombie, owner = planner(ledger, topics), planner(ledger, topics)
+        await zombie.positions([0])
+        await owner.positions([0])
+        with pytest.raises(Fenced):
+            await zombie.poll([one_sale()])
+        assert (await ledger.peek(0, {})).place.offset == -1
+        await owner.release([0])
+
+    run(story)
+
+
+def test_a_relay_that_gives_up_after_its_shelf_was_let_go_is_forgotten() -> None:
+    """Its failure must not fence what the worker holds now: that would join the group anew for ever."""
+
+    async def story() -> None:
+        worker = planner(MemoryLedger(), MemoryTopics())
+        await worker.positions([0, 1])
+        held = worker.owned[1].held
+        await worker.release([1])
+        worker._relay_failed(held, 1, Fenced("too late"))
+        assert await worker.idle() is False
+        worker._relay_failed(worker.owned[0].held, 0, Fenced("in time"))
+        with pytest.raises(Fenced, match="in time"):
+            await worker.idle()
+        await worker.release([0])
+
+    run(story)
+
+
+def test_a_rolled_back_shelf_is_taken_again() -> None:
+    """Redis lost the last write: the poll names the shelf as stale, and taking it again reads on from there."""
+
+    async def story() -> None:
+        ledger, topics = MemoryLedger(), MemoryTopics()
+        worker = planner(ledger, topics)
+        await worker.positions([0])
+        world = World()
+        world.order(START_MS, 1)
+        first = world.record(START_MS)
+        world.order(START_MS + 1, 2)
+        second = world.record(START_MS)
+        past = ledger.copy()
+        await worker.poll([batch([first])])
+        ledger.restore(past)
+        assert list(await worker.poll([batch([second])])) == [0]
+        assert await worker.positions([0]) == {0: None}
+        await worker.poll([batch([first, second])])
+        assert (await ledger.peek(0, {})).place.offset == 2
+        await worker.release([0])
+
+    run(story)
+
+
+def test_what_is_not_ours_in_the_log_is_quarantined_and_its_neighbours_go_through() -> None:
+    """A record somebody else wrote to `sku-events` becomes a dead letter with its bytes."""
+
+    async def story() -> None:
+        ledger, topics = MemoryLedger(), MemoryTopics()
+        worker = planner(ledger, topics)
+        await worker.positions([0])
+        world = World()
+        world.order(START_MS, 1, units=2)
+        good = batch([SkuRecord(1, world.record(START_MS).rows, ())])
+        values = [b"\x00 not ours", *good.values]
+        await worker.poll([Batch("sku-events", 0, 0, 2, 2, [0, 1], [0, 0], [None, None], values, [(), ()])])
+        await worker.release([0])
+        letters = [m for _, m in topics.committed("dead-letters", 0)]
+        assert [m.id for m in letters] == ["dead-letter/sku-events/0/0"]
+        assert b'"reason":"not_ours"' in letters[0].value
+        assert (await ledger.peek(0, {"hot": None})).sections["hot"].keys() == {b"S@L"}
+
+    run(story)

@@ -1,0 +1,360 @@
+"""One worker end to end on a real Kafka and a real Redis: orders a second, and latency of alerts at a given rate.
+
+    python -m tests.bench.end_to_end throughput --orders 200000
+    python -m tests.bench.end_to_end latency --rate 1000 --seconds 60
+
+Both first tell the worker six days of history, so that every row has a reorder point, and then count the stock of each so
+that about one order line in 45 crosses it; receipts, part of the log, lift it again. Latency is from the producer's
+acknowledgement of an order to a separate read_committed consumer holding the alert it caused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import platform
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import orjson
+import redis
+from confluent_kafka import Consumer, Producer
+
+from stream.events.instants import text_from_ms
+from stream.events.partition import partition_of
+from stream.events.topics import full_name
+from tests import kafka, servers
+from tests.connected.installation import Installation
+
+DAY_MS = 86_400_000
+SKUS, PLACES = 4_000, 5
+CYCLE_UNITS = 90  # at two units a line, one crossing in 45 lines
+
+
+@dataclass
+class Shop:
+    """Rows by Zipf 1.0, each with its stock as the bench believes it."""
+
+    rng: random.Random
+    rows: list[tuple[str, str]] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+    stock: dict[tuple[str, str], float] = field(default_factory=dict)
+    point: dict[tuple[str, str], float] = field(default_factory=dict)
+    number: Iterator[int] = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        self.rows = [(f"S{s:05d}", f"L{place}") for s in range(SKUS) for place in range(PLACES)]
+        self.rng.shuffle(self.rows)
+        self.weights = list(itertools.accumulate(1 / (rank + 1) for rank in range(len(self.rows))))
+
+    def order(self, at_ms: int, lines: int) -> tuple[str, bytes, list[dict[str, Any]]]:
+        """An order of some lines: its id, its bytes, its lines."""
+        number = next(self.number)
+        picked = self.rng.choices(self.rows, cum_weights=self.weights, k=lines)
+        body = [
+            {"line_id": str(i), "sku": s, "location": place, "quantity": self.rng.randint(1, 3), "unit_price": 4.5}
+            for i, (s, place) in enumerate(picked)
+        ]
+        event = {
+            "event_id": f"e{number}",
+            "type": "order.placed",
+            "occurred_at": text_from_ms(at_ms),
+            "order_id": f"o{number}",
+            "customer_id": f"c{number % 9973}",
+            "fulfilled": True,
+            "lines": body,
+        }
+        return f"o{number}", orjson.dumps(event), body
+
+    def movement(self, kind: str, row: tuple[str, str], units: float, at_ms: int) -> bytes:
+        """A stock movement."""
+        event = {
+            "event_id": f"m{next(self.number)}",
+            "type": f"stock.{kind}",
+            "occurred_at": text_from_ms(at_ms),
+            "sku": row[0],
+            "location": row[1],
+            "quantity": units,
+        }
+        return orjson.dumps(event)
+
+    def lines(self) -> int:
+        """1 to 5 lines, mean 2."""
+        return self.rng.choices((1, 2, 3, 4, 5), weights=(45, 28, 14, 8, 5))[0]
+
+    def receipts(self, body: list[dict[str, Any]], at_ms: int) -> list[tuple[str, bytes]]:
+        """What must be received after these lines, so that rows cross their reorder point again."""
+        out = []
+        for line in body:
+            row = (line["sku"], line["location"])
+            self.stock[row] -= line["quantity"]
+            if self.stock[row] <= self.point[row]:
+                self.stock[row] += CYCLE_UNITS
+                out.append((row[0], self.movement("received", row, CYCLE_UNITS, at_ms)))
+        return out
+
+
+class Bench:
+    """An installation with one worker, warmed up."""
+
+    def __init__(self, chosen: argparse.Namespace) -> None:
+        self.chosen = chosen
+        self.kafka, self.redis = kafka.broker(), servers.server()
+        self.folder = Path(tempfile.mkdtemp(prefix="restock-bench-"))
+        self.at = Installation(
+            self.kafka.bootstrap,
+            self.redis.url,
+            self.folder,
+            shelves=4,
+            source_partitions=4,
+            session_timeout_ms=10_000,
+            mark_interval_ms=1_000,
+            lateness_ms=2_000,
+            positions_interval_ms=chosen.positions_ms,
+            log_level="warning",
+        )
+        self.producer = Producer(
+            {"bootstrap.servers": self.kafka.bootstrap, "linger.ms": 1, "queue.buffering.max.messages": 1_000_000}
+        )
+        self.shop = Shop(random.Random(7))
+        self.worker: Any = None
+
+    def send(self, topic: str, key: str, value: bytes, told: Any = None) -> None:
+        """Send to the partition of the key, as a Java client does."""
+        partition = partition_of(key.encode(), self.at.partitions(topic))
+        name = full_name(self.at.namespace, topic)
+        while True:
+            try:
+                self.producer.produce(name, value, key, partition, on_delivery=told)
+                return
+            except BufferError:
+                self.producer.poll(0.05)
+
+    def warm_up(self) -> None:
+        """History, a closing of its days, and stock a little over every row's reorder point."""
+        say("history ...")
+        now_ms = time.time_ns() // 1_000_000
+        first_ms = now_ms // DAY_MS * DAY_MS - 6 * DAY_MS
+        for sku, place in self.shop.rows:
+            self.send("stock-movements", sku, self.shop.movement("counted", (sku, place), 10_000, first_ms))
+        each = 6 * DAY_MS // self.chosen.history
+        for n in range(self.chosen.history):
+            order_id, value, _ = self.shop.order(first_ms + n * each, self.shop.lines())
+            self.send("orders", order_id, value)
+            if n % 1_000 == 0:
+                self.producer.poll(0)
+        assert self.producer.flush(120) == 0
+        self.worker = self.at.start()
+        self.await_drained()
+        self._stock_up()
+
+    def _stock_up(self) -> None:
+        say("stock ...")
+        shelf_of = {row: partition_of(row[0].encode(), 4) for row in self.shop.rows}
+        with redis.Redis.from_url(self.redis.url) as client:
+            pipe = client.pipeline(transaction=False)
+            for row in self.shop.rows:
+                pipe.hget(f"{self.at.namespace}:{{{shelf_of[row]}}}:stock:{row[0]}@{row[1]}", "reorder_point")
+            points = [float(p or 0) for p in pipe.execute()]
+        now_ms = time.time_ns() // 1_000_000
+        for row, point in zip(self.shop.rows, points, strict=True):
+            self.shop.point[row] = point
+            self.shop.stock[row] = units = point + self.shop.rng.randint(1, CYCLE_UNITS)
+            self.send("stock-movements", row[0], self.shop.movement("counted", row, units, now_ms))
+        assert self.producer.flush(60) == 0
+        self.await_drained()
+        say(f"{sum(p > 0 for p in points):,} of {len(points):,} rows have a reorder point")
+
+    def await_drained(self) -> None:
+        """Wait until all that was acknowledged is published."""
+        deadline = time.monotonic() + 900
+        while (why := self.at.drained()) and time.monotonic() < deadline:
+            assert self.worker.alive(), self.worker.tail()
+            time.sleep(0.5)
+        assert why == "", why
+
+    def lines_done(self) -> int:
+        """Order lines the planner has kept."""
+        with redis.Redis.from_url(self.redis.url) as client:
+            metas = [client.hget(f"{self.at.namespace}:{{{s}}}:meta", "counters") for s in range(4)]
+        return sum(json.loads(m or b"{}").get("accepted:orders", 0) for m in metas)  # type: ignore[arg-type]
+
+    def counted(self, name: str) -> int:
+        """A planner counter, by prefix."""
+        with redis.Redis.from_url(self.redis.url) as client:
+            metas = [
+                json.loads(client.hget(f"{self.at.namespace}:{{{s}}}:meta", "counters") or b"{}") for s in range(4)
+            ]  # type: ignore[arg-type]
+        return sum(v for m in metas for k, v in m.items() if k.startswith(name))
+
+    def close(self) -> None:
+        """End everything."""
+        self.at.stop()
+        self.kafka.close()
+        self.redis.close()
+
+
+def throughput(bench: Bench) -> None:
+    """Fill the log, then let the worker run it down."""
+    bench.warm_up()
+    bench.worker.stop()
+    before, raised = bench.lines_done(), bench.counted("alerts_raised")
+    total = 0
+    now_ms = time.time_ns() // 1_000_000
+    say(f"filling the log with {bench.chosen.orders:,} orders ...")
+    for n in range(bench.chosen.orders):
+        at_ms = now_ms + n // 50  # 50 orders a millisecond would be absurd; 20 us an order keeps all within a minute
+        order_id, value, body = bench.shop.order(at_ms, bench.shop.lines())
+        bench.send("orders", order_id, value)
+        for sku, received in bench.shop.receipts(body, at_ms):
+            bench.send("stock-movements", sku, received)
+        total += len(body)
+        if n % 1_000 == 0:
+            bench.producer.poll(0)
+    assert bench.producer.flush(120) == 0
+    bench.worker = bench.at.start()
+    seen: list[tuple[float, int]] = []
+    while not seen or seen[-1][1] < total:
+        time.sleep(0.1)
+        assert bench.worker.alive(), bench.worker.tail()
+        done = bench.lines_done() - before
+        if done > 0:
+            seen.append((time.monotonic(), done))
+    cpu = (
+        sum(float(x) for x in Path(f"/proc/{bench.worker.pid}/stat").read_text().rpartition(")")[2].split()[11:13])
+        / 100
+    )
+    bench.await_drained()
+    first, last = seen[0], seen[-1]
+    middle = next(s for s in seen if s[1] >= total / 2)
+    per_order = total / bench.chosen.orders
+    rate = (last[1] - first[1]) / (last[0] - first[0])
+    warm = (last[1] - middle[1]) / max(last[0] - middle[0], 1e-9)
+    alerts = bench.counted("alerts_raised") - raised
+    report(
+        orders=bench.chosen.orders,
+        lines=total,
+        lines_per_s=round(rate),
+        orders_per_s=round(rate / per_order),
+        warm_lines_per_s=round(warm),
+        warm_orders_per_s=round(warm / per_order),
+        cpu_s_per_million_orders=round(cpu / bench.chosen.orders * 1e6, 1),
+        lines_per_alert=round(total / max(alerts, 1), 1),
+    )
+
+
+def latency(bench: Bench) -> None:
+    """Orders at a steady rate; an alert names its row and the instant of the order that caused it."""
+    bench.warm_up()
+    acknowledged: dict[tuple[str, str, str], float] = {}
+    held: list[tuple[tuple[str, str, str], float]] = []
+    enough = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(bench, held, enough))
+    watcher.start()
+    time.sleep(3.0)
+    begun = time.monotonic()
+    for n in range(bench.chosen.rate * bench.chosen.seconds):
+        due = begun + n / bench.chosen.rate
+        while (wait := due - time.monotonic()) > 0:
+            bench.producer.poll(min(wait, 0.001))
+        at_ms = time.time_ns() // 1_000_000
+        order_id, value, body = bench.shop.order(at_ms, bench.shop.lines())
+        stamp = text_from_ms(at_ms)
+        keys = [(line["sku"], line["location"], stamp) for line in body]
+
+        def told(error: Any, _: Any, keys: list[tuple[str, str, str]] = keys) -> None:
+            assert error is None, error
+            now = time.monotonic()
+            for key in keys:
+                acknowledged.setdefault(key, now)
+
+        bench.send("orders", order_id, value, told)
+        for sku, received in bench.shop.receipts(body, at_ms + 1):
+            bench.send("stock-movements", sku, received)
+        bench.producer.poll(0)
+    late = time.monotonic() - begun - bench.chosen.seconds
+    bench.producer.flush(30)
+    time.sleep(5.0)
+    enough.set()
+    watcher.join()
+    took = sorted((at - acknowledged[key]) * 1000 for key, at in held if key in acknowledged)
+    assert took, "no alert came"
+    skip = int(len(took) * 0.0)
+    took = took[skip:]
+    report(
+        rate=bench.chosen.rate,
+        seconds=bench.chosen.seconds,
+        producer_behind_s=round(late, 2),
+        alerts=len(took),
+        p50_ms=round(took[len(took) // 2], 1),
+        p90_ms=round(took[int(len(took) * 0.9)], 1),
+        p99_ms=round(took[int(len(took) * 0.99)], 1),
+        max_ms=round(took[-1], 1),
+    )
+
+
+def _watch(bench: Bench, held: list[tuple[tuple[str, str, str], float]], enough: threading.Event) -> None:
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bench.kafka.bootstrap,
+            "group.id": "bench-watch",
+            "auto.offset.reset": "latest",
+            "isolation.level": "read_committed",
+        }
+    )
+    consumer.subscribe([full_name(bench.at.namespace, "stock-alerts")])
+    while not enough.is_set():
+        message = consumer.poll(0.1)
+        if message is None or message.error() is not None:
+            continue
+        at = time.monotonic()
+        if dict(message.headers() or [])["ce_type"] == b"restock.alert.raised":
+            data = orjson.loads(message.value() or b"{}")
+            held.append(((data["sku"], data["location"], data["raised_at"]), at))
+    consumer.close()
+
+
+def report(**figures: Any) -> None:
+    """Machine, versions and figures, one a line."""
+    print(f"machine: {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")
+    names = ("faust-streaming", "aiokafka", "confluent-kafka", "redis", "pyarrow", "numpy")
+    print("versions: " + ", ".join(f"{n} {version(n)}" for n in names) + f", Kafka {kafka.VERSION}")
+    print(f"load average at the end: {os.getloadavg()[0]:.1f}")
+    for name, value in figures.items():
+        print(f"{name}: {value:,}" if isinstance(value, int) else f"{name}: {value}")
+
+
+def say(text: str) -> None:
+    """Progress on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Run one of the two."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("throughput", "latency"))
+    parser.add_argument("--orders", type=int, default=200_000, help="orders in the log (throughput)")
+    parser.add_argument("--rate", type=int, default=1_000, help="orders a second (latency)")
+    parser.add_argument("--seconds", type=int, default=60, help="how long (latency)")
+    parser.add_argument("--history", type=int, default=60_000, help="orders of the six days before")
+    parser.add_argument("--positions-ms", type=int, default=1_000, help="positions at most once in this time a row")
+    bench = Bench(parser.parse_args())
+    try:
+        {"throughput": throughput, "latency": latency}[bench.chosen.what](bench)
+    finally:
+        bench.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
