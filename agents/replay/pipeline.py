@@ -20,6 +20,7 @@ from agents import clock
 from agents.planner.shelf import HOT
 from agents.settings import Settings
 from stream.errors import Away
+from stream.events.instants import text_from_ms
 from stream.events.naming import split_row_key
 from stream.ledger.keys import Keys
 
@@ -32,9 +33,9 @@ Totals = dict[tuple[str, str], dict[str, Any]]  # (sku, location) -> field of HO
 class Pipeline:
     """Reads the ledger of one namespace. Takes nothing from its owners."""
 
-    def __init__(self, settings: Settings, check: Callable[[], None] = lambda: None) -> None:
-        """`check` is called while waiting; it raises where waiting is in vain."""
-        self._settings, self._check = settings, check
+    def __init__(self, settings: Settings, waiting: Callable[[str], None] = lambda _: None) -> None:
+        """`waiting` hears again and again what is not done yet; it may raise where waiting is in vain."""
+        self._settings, self._waiting = settings, waiting
         self._redis: Any = redis.Redis.from_url(settings.redis_url, socket_timeout=settings.redis_timeout_ms / 1000)
         self._keys = Keys(settings.namespace)
 
@@ -98,7 +99,7 @@ class Pipeline:
         sweeps = self._each_shelf("HGET", "place", "sweep")
         for shelf, (mark, sweep) in enumerate(zip(marks, sweeps, strict=True)):
             if int(mark or -1) < watermark_ms:
-                return f"the watermark of shelf {shelf} is {int(mark or -1)}, not yet {watermark_ms}"
+                return f"shelf {shelf} stands at {_instant(int(mark or -1))}, not yet at {_instant(watermark_ms)}"
             if sweep:
                 return f"shelf {shelf} is closing days, at {sweep.decode()}"
         return ""
@@ -120,7 +121,7 @@ class Pipeline:
     def _wait(self, left: Callable[[], str]) -> None:
         before, moved_s = "", clock.steady_s()
         while (now := left()) != "":
-            self._check()
+            self._waiting(now)
             if now != before:
                 before, moved_s = now, clock.steady_s()
             elif clock.steady_s() - moved_s > STALL_S:
@@ -141,6 +142,10 @@ class Pipeline:
             for call in calls:
                 pipe.execute_command(*call)
             return list(pipe.execute())
+
+
+def _instant(ms: int) -> str:
+    return text_from_ms(ms) if ms >= 0 else "its beginning"
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from stream.events.instants import text_from_ms
 
 PROGRESS_S = 1.0
 PROGRESS_LOG_S = 10.0  # where standard error is not a terminal
+WIDTH = 79  # of a line that is written over
 PROPOSED = "replenishments:proposed"  # the planner's counter
 
 
@@ -81,14 +82,21 @@ def replay(order: Order, loaded: Loaded, settings: Settings, check: Callable[[],
     3 wait for intake, planner and relay; 4 read what they published and settle the account.
     """
     begin_s = clock.steady_s()
-    with closing(Pipeline(settings, check)) as pipeline:
+    progress = Progress(int(loaded.lines.published.sum()))
+
+    def waiting(what: str) -> None:
+        check()
+        progress.wait(what)
+
+    with closing(Pipeline(settings, waiting)) as pipeline:
         before = _Before(pipeline, settings)  # 1
         _require_time(order, loaded, settings, pipeline.watermark_ms())
         publisher = Publisher(settings, asyncio.run(abilities.has_transactions(settings.brokers)))
         timeline = _timeline(order, loaded, settings)
-        watermark_ms = _send(order, loaded, settings, publisher, timeline, pipeline, before)  # 2
+        watermark_ms = _send(order, loaded, settings, publisher, timeline, pipeline, before, progress)  # 2
         sent_s = clock.steady_s() - begin_s
         _drain(pipeline, publisher, settings, watermark_ms)  # 3
+        progress.clear()
         seconds = clock.steady_s() - begin_s
         sent = report.Sent(publisher.rows, publisher.added, publisher.begin, publisher.end, publisher.not_rows)
         settled = _settle(loaded, settings, pipeline, before, sent)  # 4
@@ -152,9 +160,9 @@ def _send(
     timeline: Timeline,
     pipeline: Pipeline,
     before: _Before,
+    progress: Progress,
 ) -> int | None:
     """Send everything; returns the last tick, None where there was none."""
-    progress = Progress(int(loaded.lines.published.sum()))
     _tell_zone(order, loaded, settings, publisher)
     pace = _pace(order.speed, publisher)
     buyer = _Buyer(order, settings, publisher, timeline, pipeline, before) if order.supplier is not None else None
@@ -257,21 +265,39 @@ class Progress:
         self._begin_s = self._shown_s = clock.steady_s()
 
     def show(self, at_ms: int) -> None:
-        """Say it, if it was not said just now."""
-        now_s = clock.steady_s()
-        if now_s - self._shown_s < (PROGRESS_S if self._live else PROGRESS_LOG_S):
-            return
-        self._shown_s = now_s
-        share = self.rows / max(self._total, 1)
-        pace = self.rows / (now_s - self._begin_s)
-        line = f"{share:4.0%}  {text_from_ms(at_ms)[:16]}  {self.rows:,} of {self._total:,} rows  {pace:,.0f} rows/s"
-        print(f"\r{line:<76}" if self._live else line, end="" if self._live else "\n", file=sys.stderr, flush=True)
+        """Say how far it is, if nothing was said just now."""
+        if self._due():
+            share = self.rows / max(self._total, 1)
+            pace = self.rows / (self._shown_s - self._begin_s)
+            done = f"{self.rows:,} of {self._total:,} rows  {pace:,.0f} rows/s"
+            self._say(f"{share:4.0%}  {text_from_ms(at_ms)[:16]}  {done}", end=not self._live)
+
+    def wait(self, what: str) -> None:
+        """Say what is waited for, if nothing was said just now."""
+        if self._due():
+            self._say(f"waiting: {what}", end=not self._live)
 
     def done(self) -> None:
-        """The last word."""
+        """Everything is sent."""
         seconds = max(clock.steady_s() - self._begin_s, 1e-9)
-        line = f"sent {self.rows:,} rows in {seconds:.1f} s, {self.rows / seconds:,.0f} rows/s"
-        print(f"\r{line:<76}" if self._live else line, file=sys.stderr, flush=True)
+        self._say(f"sent {self.rows:,} rows in {seconds:.1f} s, {self.rows / seconds:,.0f} rows/s", end=True)
+
+    def clear(self) -> None:
+        """Leave no half line behind."""
+        if self._live:
+            self._say("", end=False)
+            print("\r", end="", file=sys.stderr, flush=True)
+
+    def _due(self) -> bool:
+        now_s = clock.steady_s()
+        if now_s - self._shown_s < (PROGRESS_S if self._live else PROGRESS_LOG_S):
+            return False
+        self._shown_s = now_s
+        return True
+
+    def _say(self, line: str, end: bool) -> None:
+        whole = f"\r{line[:WIDTH]:<{WIDTH}}" if self._live else line
+        print(whole, end="\n" if end else "", file=sys.stderr, flush=True)
 
 
 # -- 3: drain ---------------------------------------------------------------------------------------------------------
