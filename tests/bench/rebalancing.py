@@ -10,8 +10,10 @@ Week: receipts arrive; lateral transfers leave; stores and warehouses order; dem
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
+from pyarrow import parquet
 from scipy import stats
 
 from models.network.paths import walk
@@ -205,3 +207,12 @@ def _picture(
         lanes, goods, strata, on_hand, pipeline.sum(axis=0), zero, zero, horizon, net.underage + holding, holding
     )
     return replace(base, paths=walk(on_hand, receipts, demand, 7.0))
+
+
+def demand_of(path: Path) -> np.ndarray:
+    """The file as (weeks, items, stores); its ten negative values are no demand."""
+    table = parquet.read_table(path)
+    week, item, store = (table.column(n).to_numpy() for n in ("week_idx", "item_idx", "store_idx"))
+    demand = np.zeros((int(week.max()) + 1, int(item.max()) + 1, int(store.max()) + 1))
+    demand[week, item, store] = np.maximum(table.column("sales").to_numpy(), 0.0)
+    return demand
