@@ -29,6 +29,7 @@ class Policy:
     pack_milli: int = 1000
     min_order_milli: int = 0
     max_stock_milli: int = 0  # 0: none
+    last_buy_day: int = NEVER  # last local day, by number, on which it may be ordered
     status: str = "active"
     confirms: bool = True  # False: the supplier does not confirm, ordered counts as confirmed
     category: str = ""

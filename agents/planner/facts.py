@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 
 from agents.planner.config import Policy
+from stream.events.instants import parse_day
 
 POLICY = np.dtype(
     [
@@ -26,6 +27,7 @@ POLICY = np.dtype(
         ("min_order_milli", "<i8"),
         ("max_stock_milli", "<i8"),
         ("orderable", "<i8"),
+        ("last_buy_day", "<i8"),
         ("confirms", "<i8"),
     ]
 )
@@ -83,11 +85,15 @@ class FactBook:
         for said, kept in _UNITS.items():
             if said in merged:
                 fields[kept] = round(merged[said] * 1000)
+        if "last_buy_on" in merged:
+            fields["last_buy_day"] = parse_day(merged["last_buy_on"])
         return Policy(**{**self.default.__dict__, **fields})
 
     def _of_supplier(self, supplier: str) -> dict[str, Any]:
         said = _said(self.get("supplier", supplier)) if supplier else {}
-        return {k: v for k, v in said.items() if k in ("lead_days", "lead_days_sd", "confirms", "order_cost")}
+        return {
+            k: v for k, v in said.items() if k in ("lead_days", "lead_days_sd", "review_days", "confirms", "order_cost")
+        }
 
     def policy_record(self, sku: str, location: str) -> tuple[Any, ...]:
         """The policy as one record of POLICY."""

@@ -56,9 +56,14 @@ def bounds(shelf: Shelf, rows: Rows) -> tuple[Ints, Ints]:
     most, over, held = h["over_point"], severity("overstock"), h["in_transit"] + h["on_order"]
     above((over == 0) & (most < NEVER), most - held + 1)
     below(over > 0, np.where(most < NEVER, most - slack(share, most) - held, NEVER))
-    proposes = shelf.policy["orderable"][rows] > 0
+    proposes = _orderable(shelf, rows)
     below(proposes, np.minimum(point, h["order_up_to"] - 1) - held - h["proposed"])
     return lo, hi
+
+
+def _orderable(shelf: Shelf, rows: Rows) -> npt.NDArray[np.bool_]:
+    policy = shelf.policy[rows]
+    return np.asarray((policy["orderable"] > 0) & (shelf.hot["day"][rows] <= policy["last_buy_day"]))
 
 
 def unsettled(shelf: Shelf, rows: Rows, closing: bool = False) -> npt.NDArray[np.bool_]:
@@ -73,6 +78,6 @@ def unsettled(shelf: Shelf, rows: Rows, closing: bool = False) -> npt.NDArray[np
     may = off | (h["count_off_day"] > 0) | (available <= lo) | (available >= hi)
     if closing:
         position = available + h["in_transit"] + h["on_order"]
-        may |= (h["proposed"] > 0) & ((position > h["reorder_point"]) | (shelf.policy["orderable"][rows] == 0))
+        may |= (h["proposed"] > 0) & ((position > h["reorder_point"]) | ~_orderable(shelf, rows))
         may |= h["alerting"] > 0
     return np.asarray(may)

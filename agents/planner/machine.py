@@ -140,6 +140,11 @@ class Row:
         return self.on_hand - self.allocated + self.in_transit + self.on_order + self.proposed
 
     @property
+    def orderable(self) -> bool:
+        """Whether anything may be proposed for it today."""
+        return bool(self.policy.orderable) and self.day <= self.policy.last_buy_day
+
+    @property
     def covered(self) -> int:
         """What low_stock looks at: available, coming by truck, or confirmed by a supplier."""
         return self.on_hand - self.allocated + self.in_transit + self.confirmed
@@ -510,7 +515,7 @@ def settle(shelf: Shelf, row: Row, cause: str, now_ms: int, age_ms: int, closing
 def withdraw(shelf: Shelf, row: Row, cause: str, now_ms: int) -> list[Outgoing]:
     """Proposals nobody ordered, where the position is over the reorder point without them or nothing may be ordered."""
     without = row.position - row.proposed
-    if row.proposed == 0 or (without <= row.reorder_point and row.policy.orderable):
+    if row.proposed == 0 or (without <= row.reorder_point and row.orderable):
         return []
     gone = [o for o in row.orders if o.status == "proposed"]
     for order in gone:
@@ -518,14 +523,14 @@ def withdraw(shelf: Shelf, row: Row, cause: str, now_ms: int) -> list[Outgoing]:
     row.sum_orders()
     shelf.counters["replenishments:cancelled"] += len(gone)
     text = f"withdrawn: position {messages.units(without)} without it is over reorder point "
-    text += f"{messages.units(row.reorder_point)}" if row.policy.orderable else "or nothing may be ordered"
+    text += f"{messages.units(row.reorder_point)}" if row.orderable else "or nothing may be ordered"
     return [messages.replenishment(shelf, row, o, "cancelled", cause, now_ms, text, {}) for o in gone]
 
 
 def propose(shelf: Shelf, row: Row, cause: str, now_ms: int) -> list[Outgoing]:
     """A new replenishment, at most one: it lifts the position over the reorder point."""
     position = row.position
-    if position > row.reorder_point or not row.policy.orderable or len(row.orders) >= life.ORDERS_MAX:
+    if position > row.reorder_point or not row.orderable or len(row.orders) >= life.ORDERS_MAX:
         return []
     quantity = int(
         reorder.order_quantity_milli(

@@ -426,6 +426,31 @@ def test_what_is_not_to_be_stocked_is_not_proposed(status: str) -> None:
     assert "low_stock" in [k for k, _ in kinds(out)]
 
 
+def test_after_the_last_buying_day_nothing_is_proposed_and_what_was_is_withdrawn() -> None:
+    """`last_buy_on` is the last local day on which a proposal is made."""
+    shop = Shop()
+    shop.sells(28)
+    shop.level(20)
+    assert len(shop.orders()) == 1
+    fact = '{"type":"catalog.item","sku":"S","last_buy_on":"2024-10-31"}'  # the day before, local day 20,027
+    shop.world.row(Kind.FACT, shop.now, sku="S", location="", fact=fact)
+    out = shop.tell(DAY0 + 29 * DAY_MS)
+    assert len(of(out, "replenishment.cancelled")) == 1
+    assert of(shop.level(5), "replenishment.proposed") == []
+
+
+def test_a_proposal_that_is_not_needed_any_more_is_withdrawn_at_the_closing() -> None:
+    """A count found the units: what nobody ordered yet stops counting, what was ordered stays."""
+    shop = Shop()
+    shop.sells(28)
+    shop.level(20)
+    shop.count(9_000)
+    assert len(shop.orders()) == 1
+    out = shop.tell(DAY0 + 29 * DAY_MS)
+    assert [d["status"] for d in of(out, "replenishment.cancelled")] == ["cancelled"]
+    assert shop.orders() == []
+
+
 def test_a_policy_fact_moves_the_reorder_point_where_it_stands_in_the_log() -> None:
     """A longer lead time raises the reorder point at once; a tombstone takes it back."""
     shop = Shop()
