@@ -27,6 +27,7 @@ class Mixture:
     def __init__(self, levels: Floats, experts: int) -> None:
         self.levels = levels
         self.loss, self.weight = np.zeros(experts), np.zeros(experts)
+        self.members: set[int] = set()
 
     def shares(self, present: list[int]) -> Floats:
         """Share of each expert in `present`; equal until there is evidence of all of them."""
@@ -38,7 +39,13 @@ class Mixture:
         return np.asarray(share / share.sum())
 
     def learn(self, told: dict[int, Floats], actual: Floats) -> None:
-        """Quantiles (n, K) in row scales that each expert told, and what came (n,)."""
+        """Quantiles (n, K) in row scales that each expert told, and what came (n,).
+
+        Losses are compared over the same periods only: when somebody joins or leaves, the count starts again.
+        """
+        if self.members != set(told):
+            self.members = set(told)
+            self.loss[:], self.weight[:] = 0.0, 0.0
         for k, quantile in told.items():
             self.loss[k] = LOSS_KEPT * self.loss[k] + float(pinball(actual, quantile, self.levels).mean())
             self.weight[k] = LOSS_KEPT * self.weight[k] + 1.0
@@ -52,7 +59,7 @@ class Calibration:
     units of the usual error: rows of a period miss together, and large steps chase the shock of the week.
     """
 
-    STEP, KEPT, FULL_ROWS = 0.10, 0.99, 50.0
+    STEP, KEPT, FULL_ROWS = 0.10, 0.998, 50.0
 
     def __init__(self, levels: Floats, segments: int) -> None:
         self.levels, self.shift = levels, np.zeros((segments, len(levels)))

@@ -16,7 +16,7 @@ import numpy as np
 from models.demand.contract import Floats, Ints
 
 LARGEST = 8.0  # features and targets, in row scales: nothing learns from further out
-FLAT_SHARE = 0.1  # half width of the parabola's flat part over the mean absolute error
+FLAT_SHARE = 0.07  # half width of the parabola's flat part over the mean absolute error
 FLAT_LEAST = 0.002
 ERROR_KEPT = 0.95
 CELLS_AT_ONCE = 400_000  # 3.2 MB, within the cache

@@ -134,7 +134,8 @@ def chance_of_running_out(levels: Floats, quantile_sum_units: Floats, available_
     array([0.3])
     """
     quantile = np.asarray(quantile_sum_units, dtype=np.float64)
-    stock = np.broadcast_to(np.asarray(available_units, dtype=np.float64), quantile.shape[:1])
+    available = np.broadcast_to(np.asarray(available_units, dtype=np.float64), quantile.shape[:1])
+    stock = np.maximum(available, 0.0)
     n, k = quantile.shape
     curve = np.concatenate([np.zeros((n, 1)), quantile], axis=1)
     level = np.concatenate([[0.0], np.asarray(levels, dtype=np.float64)])
@@ -148,7 +149,7 @@ def chance_of_running_out(levels: Floats, quantile_sum_units: Floats, available_
     beyond = at == k
     ratio = np.where(beyond, last / np.where(beyond & (stock > 0), stock, np.maximum(last, 1.0)), 0.0)
     chance = np.where(beyond, (1.0 - level[-1]) * ratio * ratio, inside)
-    return np.where(last == 0, np.where(stock < 0, 1.0, 0.0), np.where(stock < 0, 1.0, chance))
+    return np.where(available < 0, 1.0, np.where(last == 0, 0.0, chance))
 
 
 def money_at_risk_day(mean_day_units: FloatsLike, unit_value: FloatsLike, chance: FloatsLike) -> Floats:
