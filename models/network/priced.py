@@ -27,7 +27,8 @@ GAP = 0.005  # of the bound: a plan this near is not worth another round
 GROUPS_MOST = 40  # cuts a round: more say more, and make the model's own programme slower
 SAMPLE_ARCS = 100_000  # simplex takes about two seconds for as many
 TORN_ARCS = 60_000  # two or three seconds of simplex
-IMPROVE_EVERY = 3  # rounds of prices for each exchange: an exchange costs about as much
+IMPROVE_EVERY = 2  # rounds of prices for each exchange
+IMPROVED_PART = 10  # one in so many arcs is exchanged at a time
 ROOM = 0.9  # of a limit the settled may use: the torn need some to trade in
 STEPS = (0.1, 0.03, 0.01, 0.003)  # shares by which prices go up and down to see who is torn
 BOX_FIRST = 0.25  # first step allowed, as a share of a row's price (of the mean price where it is small)
@@ -49,13 +50,12 @@ def solve_priced(c: Circulation, gap: float = GAP, rounds_most: int = 40, start:
     cuts, box = [cut], BOX_FIRST * (prices + max(float(prices.mean()), 1e-9))
     for number in range(1, rounds_most + 1):
         wanted, ceiling = _model(c, cuts, prices, box)
-        if plan is None and (ceiling - best <= gap / 2 * abs(best) or number >= rounds_most * 3 // 4):
-            fractions = _torn(c, prices, units)
-            plan, wanted = whole.from_fractions(c, replace(fractions, rounds=number)), fractions.prices
+        near = ceiling - best <= gap / 2 * abs(best) or number >= rounds_most * 3 // 4
+        if near and plan is None:
+            plan = whole.from_fractions(c, replace(_torn(c, prices, units), rounds=number))
         elif plan is not None and number % IMPROVE_EVERY == 0:
-            fractions = _improved(c, prices, units, plan.units)
+            fractions = _improved(c, prices, units, plan.units, number // IMPROVE_EVERY)
             plan = whole.better(plan, whole.from_fractions(c, fractions))
-            wanted = fractions.prices
         bound, units_there, cut = _ask(c, groups, wanted)
         cuts.append(cut)
         if bound > best:
@@ -102,18 +102,21 @@ def _torn(c: Circulation, prices: Floats, units: Floats) -> Flow:
     return _exchanged(c, torn[place], units)
 
 
-def _improved(c: Circulation, prices: Floats, units: Floats, plan: Floats) -> Flow:
-    """The plan with its most regretted blocks solved again together, the others as they are.
+def _improved(c: Circulation, prices: Floats, units: Floats, plan: Floats, turn: int) -> Flow:
+    """The plan with its most regretted blocks, and as many dealt in turn to trade with, solved again together.
 
     A block's regret is what its plan costs at the prices above its best answer; with limits left unused at a price they
     add up to the gap, so that this is where it can be closed.
     """
     names, place = np.unique(c.block, return_inverse=True)
+    arcs = np.bincount(place, minlength=len(names))
+    most = max(TORN_ARCS, len(place) // IMPROVED_PART) / 2
     regret = np.bincount(place, (c.paid() + c.usage.T @ prices) * (plan - units), len(names))
-    worst = np.argsort(-regret, kind="stable")
-    within = np.cumsum(np.bincount(place, minlength=len(names))[worst]) <= TORN_ARCS
     chosen = np.zeros(len(names), dtype=bool)
-    chosen[worst[within]] = True
+    hands = max(int(len(place) // most), 1)
+    dealt = np.roll(np.arange(len(names)), -(turn % hands) * len(names) // hands)
+    for order in (np.argsort(-regret, kind="stable"), dealt):
+        chosen[order[np.cumsum(arcs[order]) <= most]] = True
     return _exchanged(c, chosen[place], plan)
 
 
