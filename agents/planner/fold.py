@@ -24,6 +24,7 @@ from stream.events.rows import SkuRecord, numbers
 Columns = dict[str, npt.NDArray[Any]]
 _CARTS = (Kind.CART_VIEWED, Kind.CART_ADDED, Kind.CART_REMOVED, Kind.CART_CHECKED_OUT)
 _FACTS = (Kind.FACT, Kind.FACT_GONE)
+_IN_CART, _IN_FACTS = (np.isin(np.arange(256), group) for group in (_CARTS, _FACTS))
 _TEXTS = ("reference", "replenishment_id", "supplier", "raw")
 
 
@@ -119,8 +120,7 @@ def _move_marks(shelf: Shelf, record: SkuRecord) -> None:
 def _lanes(shelf: Shelf, rows: pa.RecordBatch, c: Columns, offset: int, out: Outcome) -> Rows:
     """Give every admitted row its effect; returns the rows of the shelf that were touched."""
     kind = c["kind"].astype(np.int64)
-    in_cart = np.isin(kind, _CARTS)
-    in_facts = np.isin(kind, _FACTS)
+    in_cart, in_facts = _IN_CART[kind], _IN_FACTS[kind]
     has_facts = bool(in_facts.any())
     row = np.full(len(kind), -1, np.int64)
     named = ~in_facts & ~in_cart
@@ -193,7 +193,8 @@ def _slow_lane(
     names = [f for f in machine.Event._fields if f not in _TEXTS]
     values = [c[name][slow].tolist() for name in names]
     facts, skus, places = (picked.column(name).to_pylist() for name in ("fact", "sku", "location"))
-    taken: dict[int, machine.Row] = {}
+    known = row[slow] if not (c["kind"] >= Kind.FACT).any() else row[:0]  # with facts, one by one as they come
+    taken: dict[int, machine.Row] = machine.take(shelf, np.unique(known).tolist())
     placed_now: dict[int, tuple[int, bool]] = {}
     moves: dict[int, list[tuple[int, int]]] = {}
     touched: list[Rows] = []
@@ -219,7 +220,7 @@ def _slow_lane(
             placed_now[event.order_hash] = (effect.day, bool(event.flags & Flag.SOLD_AT_ONCE))
         moves.setdefault(number, []).append((event.occurred_ms, effect.delta))
         entries["delta"][slow[i]], entries["day"][slow[i]] = effect.delta, effect.day
-        if Kind.SUPPLY_ORDERED <= event.kind <= Kind.SUPPLY_CANCELLED or event.kind == Kind.STOCK_RECEIVED:
+        if messages and (event.kind >= Kind.SUPPLY_ORDERED or event.kind == Kind.STOCK_RECEIVED):
             plan.replan_imminent(shelf, one, event.occurred_ms)
         one.as_of_offset = offset
         out.messages += [m for m in messages if shelf.live or m.topic == "dead-letters"]

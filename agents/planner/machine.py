@@ -565,5 +565,7 @@ def next_timer_ms(shelf: Shelf, row: Row, age_ms: int) -> int:
     """When time alone may change the row: warm-up ends, a proposal expires, an alert's grace is over."""
     if not shelf.live:
         return shelf.config.warm_until_ms
+    if not row.orders:
+        return NEVER
     expiry = min((o.expires_ms for o in row.orders if o.status == "proposed"), default=NEVER)
     return min(expiry, alerts.next_change_ms(shelf, row, age_ms))
