@@ -7,7 +7,8 @@ import sys
 import time
 from collections import Counter
 
-from tests.simulation.laws import KINDS, Failed, check_seed
+from tests.simulation.laws import Failed, check_seed
+from tests.simulation.world import KINDS
 
 
 def main() -> int:

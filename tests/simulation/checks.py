@@ -23,7 +23,7 @@ from stream.transport.memory import MemoryLog
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-# -- every write --------------------------------------------------------------------------------------------------------
+# -- every write ------------------------------------------------------------------------------------------------------
 
 
 async def kept_meta(ledger: MemoryLedger, shelf: int) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def a_write(shelf: int, before: Mapping[str, Any], after: Mapping[str, Any], wri
             assert row[name] >= 0, f"shelf {shelf}: {name} of {key!r} is {row[name]}"
 
 
-# -- at any time --------------------------------------------------------------------------------------------------------
+# -- at any time ------------------------------------------------------------------------------------------------------
 
 
 def published(topics: MemoryTopics, shelves: int) -> dict[str, list[Outgoing]]:
@@ -71,7 +71,7 @@ def nothing_twice(topics: MemoryTopics, shelves: int) -> None:
             seen.add(message.id)
 
 
-# -- law 1 --------------------------------------------------------------------------------------------------------------
+# -- law 1 ------------------------------------------------------------------------------------------------------------
 
 
 def same_dump(shelf: int, ours: Mapping[str, Mapping[bytes, bytes]], calm: Mapping[str, Mapping[bytes, bytes]]) -> None:
@@ -113,7 +113,7 @@ def by_row(messages: Mapping[str, Sequence[Outgoing]]) -> dict[tuple[str, bytes]
     return out
 
 
-# -- law 2 --------------------------------------------------------------------------------------------------------------
+# -- law 2 ------------------------------------------------------------------------------------------------------------
 
 Coordinates = tuple[int, int, int]  # shelf, source, partition
 
@@ -151,7 +151,7 @@ def same_rows(ours: Mapping[Coordinates, list[Admitted]], calm: Mapping[Coordina
         assert len(mine) == len(theirs), f"law 2: shelf, source, partition {at}: {len(mine)} rows, not {len(theirs)}"
 
 
-# -- counts -------------------------------------------------------------------------------------------------------------
+# -- counts -----------------------------------------------------------------------------------------------------------
 
 
 def counts_add_up(world: World, log: MemoryLog, counters: Sequence[Mapping[str, int]]) -> None:

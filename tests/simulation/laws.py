@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from faust.types import TP
 
 from agents.planner.agent import Planner
 from agents.planner.keeping import load
 from agents.planner.shelf import FIELDS, Shelf
-from stream.events.outgoing import Outgoing
 from stream.events.topics import SKU_EVENTS
 from stream.ledger.memory import MemoryLedger
 from stream.ledger.memory_publisher import MemoryPublisher, MemoryTopics
 from tests.simulation import checks, clockwork
 from tests.simulation.process import batch_of
 from tests.simulation.simulator import Simulation
-from tests.simulation.world import KINDS, World, world_of
+from tests.simulation.world import World, world_of
 
 
 @dataclass
@@ -82,7 +79,7 @@ async def shelves_of(sim: Simulation) -> list[Shelf]:
     return found
 
 
-# -- law 1 --------------------------------------------------------------------------------------------------------------
+# -- law 1 ------------------------------------------------------------------------------------------------------------
 
 
 async def same_state(storm: Simulation) -> None:
@@ -101,7 +98,7 @@ async def same_state(storm: Simulation) -> None:
     checks.same_messages(storm.published(), checks.published(topics, storm.world.shelves))
 
 
-# -- law 3 --------------------------------------------------------------------------------------------------------------
+# -- law 3 ------------------------------------------------------------------------------------------------------------
 
 # Offsets of sku-events depend on how intake cut its polls.
 WHERE = {"as_of_offset", "sent_offset", "zone"}
@@ -160,6 +157,3 @@ def settled(kind: str, counters: Counter[str]) -> set[tuple[str, int]]:
     return {
         (k, v) for k, v in counters.items() if k != "repeated:coordinates" and (kind == "steps" or k.startswith(often))
     }
-
-
-__all__ = ["KINDS", "Failed", "Report", "check_seed", "orjson", "asyncio", "Outgoing"]

@@ -7,7 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from faust.types import TP
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 OWNER: ContextVar[Process | None] = ContextVar("OWNER", default=None)
 
 
-def owned_task(loop: asyncio.AbstractEventLoop, coro: object, **more: object) -> asyncio.Task[object]:
+def owned_task(loop: asyncio.AbstractEventLoop, coro: Any, **more: Any) -> asyncio.Task[Any]:
     """A task factory: what a process starts dies with it."""
-    task: asyncio.Task[object] = asyncio.Task(coro, loop=loop, **more)  # type: ignore[arg-type]
+    task: asyncio.Task[Any] = asyncio.Task(coro, loop=loop, **more)
     owner = OWNER.get()
     if owner is not None:
         owner.tasks.append(task)
@@ -44,7 +44,7 @@ class Process:
 
     def __init__(self, sim: Simulation, name: str) -> None:
         self.sim, self.name = sim, name
-        self.tasks: list[asyncio.Task[object]] = []
+        self.tasks: list[asyncio.Task[Any]] = []
         self.dead = False
         self.leaving = False
         self.gate = asyncio.Event()  # shut: stopped, as by SIGSTOP
@@ -66,7 +66,7 @@ class Process:
         """Begin: both seats work side by side."""
         OWNER.set(self)
         for seat in self.seats:
-            asyncio.create_task(self._work(seat))
+            self.tasks.append(asyncio.create_task(self._work(seat)))
         OWNER.set(None)
 
     async def _work(self, seat: Seat) -> None:
@@ -194,7 +194,9 @@ def batch_of(sim: Simulation, tp: TP, start: int, most: int | None) -> Batch:
     """What a fetch brings."""
     found = sim.log.read(tp.topic, tp.partition, start, most)
     offsets, timestamps, keys, values, headers = zip(*found, strict=True)
-    return Batch(*tp, start, start + len(found), sim.log.end(*tp), offsets, timestamps, keys, values, headers)
+    return Batch(
+        tp.topic, tp.partition, start, start + len(found), sim.log.end(*tp), offsets, timestamps, keys, values, headers
+    )
 
 
 class Door(MemoryLedger):
@@ -217,16 +219,16 @@ class Door(MemoryLedger):
         for held, write in writes:
             await self._process.step("before keep")
             self._process.away("before keep")
-            answers.append(await self._keep(held, write))
+            answers.append(await self._try(held, write))
             if self._process.sim.breaks("answer"):
                 self._process.sim.happened["answer lost"] += 1
                 await self._process.step("between two tries")
-                answers[-1] = await self._keep(held, write)
+                answers[-1] = await self._try(held, write)
             self._process.away("after keep")
             await self._process.step("after keep")
         return answers
 
-    async def _keep(self, held: Held, write: Write) -> Exception | None:
+    async def _try(self, held: Held, write: Write) -> Exception | None:
         before = await checks.kept_meta(self._inner, held.shelf)
         [answer] = await self._inner.keep([(held, write)])
         if answer is None:

@@ -1,4 +1,4 @@
-"""The run of a seed: a storm in which nothing may go wrong, a healing after which everything is finished, three laws."""
+"""The run of a seed: a storm in which nothing may go wrong, a healing after which everything is finished."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from stream.transport.port import Send
 from tests.simulation import checks
 from tests.simulation.clockwork import VirtualLoop, VirtualTime
 from tests.simulation.group import Group
-from tests.simulation.process import Process, owned_task
+from tests.simulation.process import owned_task
 from tests.simulation.world import Act, World
 
 T = TypeVar("T")

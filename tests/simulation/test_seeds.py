@@ -1,0 +1,120 @@
+"""A hundred seeded worlds under seeded storms, every seed that ever failed, and a simulator that can fail."""
+
+from __future__ import annotations
+
+import collections
+import functools
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from agents.planner import journal
+from stream.ledger import memory, unmatched
+from tests.simulation.kept import KEPT
+from tests.simulation.laws import Failed, Report, check_seed
+from tests.simulation.world import world_of
+
+SEEDS = 100
+FEW = range(500, 530)  # a broken part shows within a few of these
+
+
+@functools.cache
+def report_of(seed: int) -> Report:
+    """A seed that held is run once a process."""
+    return check_seed(seed)
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_nothing_goes_wrong_in_a_storm_and_all_is_finished_after_it(seed: int) -> None:
+    """Safety while faults happen, liveness when they end, then the three laws."""
+    report_of(seed)
+
+
+@pytest.mark.parametrize(("seed", "kind"), KEPT, ids=str)
+def test_what_was_found_stays_mended(seed: int, kind: str) -> None:
+    """A seed that once failed is run for ever."""
+    check_seed(seed, kind)
+
+
+def test_a_seed_is_one_run() -> None:
+    """The same seed takes the same steps at the same times, in another process and with other string hashes too."""
+
+    def told(hash_seed: str) -> str:
+        command = [sys.executable, "-m", "tests.simulation", "--seed", "2"]
+        return subprocess.check_output(command, env={**os.environ, "PYTHONHASHSEED": hash_seed}, text=True).split("\n")[
+            0
+        ]
+
+    assert told("1") == told("2")
+
+
+def test_storms_bring_everything() -> None:
+    """In a few seeds every kind of fault happens, and both refusals are seen."""
+    happened = Counter[str]()
+    for seed in range(15):
+        happened += report_of(seed).happened
+    wanted = {"killed", "paused", "left", "roll-back", "answer lost", "ended by Away", "rejoined", "refused as fenced",
+              "refused as stale", "relay refused as Fenced"}  # fmt: skip
+    assert wanted <= happened.keys(), happened
+    assert sum(n for what, n in happened.items() if what.startswith("kill at")) > 5
+
+
+def test_the_acts_of_a_world_hold_what_a_shop_does() -> None:
+    """Between them a few worlds speak of every kind of event, of garbage and of repeats."""
+    values = [r.value or b"" for seed in range(12) for act in world_of(seed).acts for r in act.records]
+    for type in ("order.placed", "order.cancelled", "order.fulfilled", "order.returned", "cart.item_added",
+                 "cart.checked_out", "stock.received", "stock.adjusted", "stock.counted", "stock.transfer_shipped",
+                 "stock.transfer_received", "stock.written_off", "supply.ordered", "supply.confirmed",
+                 "supply.rescheduled", "supply.cancelled", "catalog.item", "catalog.policy", "catalog.location",
+                 "catalog.supplier", "calendar.holiday", "clock.tick"):  # fmt: skip
+        assert any(f'"{type}"'.encode() in value for value in values), type
+    assert b"[]" in values
+    assert b"" in values
+    assert max(Counter(v for v in values if b"event_id" in v).values()) > 1
+
+
+def _open_gate(self: Any, held: Any, write: Any) -> None:
+    """A ledger that lets anybody write."""
+    own = self._world.shelves[held.shelf]
+    self._undo.append(memory._applied(own, write))
+    held.stamp, held.place, held.next_out = write.stamp, write.next, own.next_out
+
+
+def _never(*_: Any) -> bool:
+    return False
+
+
+BROKEN: dict[str, tuple[Any, str, Any]] = {
+    "a ledger without its fence": (memory.MemoryLedger, "_keep", _open_gate),
+    "a relay that never looks back": (unmatched.Unmatched, "skips", _never),
+    "a planner that forgets what it read": (journal.Journal, "append", _never),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_part_is_found(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A simulation that held with this would prove nothing."""
+    monkeypatch.setattr(*BROKEN[what])
+    with pytest.raises(Failed):
+        collections.deque(map(check_seed, FEW), maxlen=0)
+
+
+@pytest.mark.soak
+def test_soak_seeds() -> None:
+    """As many seeds as fit into the time, none of them run before."""
+    until_s = time.monotonic() + 60 * float(os.environ.get("RESTOCK_SOAK_MINUTES", "60"))
+    first, done, failed = int(time.time()) * 1_000, 0, []
+    while time.monotonic() < until_s:
+        try:
+            check_seed(first + done)
+        except Failed as error:
+            print(error, flush=True)
+            failed.append(first + done)
+        done += 1
+    print(f"{done:,} seeds from {first}")
+    assert failed == [], f"of {done:,} seeds"
