@@ -164,14 +164,14 @@ def replenishments_of(messages: Iterable[Message]) -> dict[str, Any]:
     """Replenishments raised (proposed), resolved (received, cancelled, expired) and open; events and units by kind."""
     events: Counter[str] = Counter()
     status: dict[str, str] = {}
-    proposed = 0.0
+    units = {"proposed": 0.0, "ordered": 0.0}
     for type, data in messages:
         what = type.rpartition(".")[2]
         events[what] += 1
         if what != "unlawful":
             status[data["replenishment_id"]] = data["status"]
-        if what == "proposed":
-            proposed += data["quantity"]
+        if what in units:
+            units[what] += data["quantity"]
     resolved = sum(s in OVER for s in status.values())
     return {
         "raised": len(status),
@@ -179,7 +179,7 @@ def replenishments_of(messages: Iterable[Message]) -> dict[str, Any]:
         "open": len(status) - resolved,
         "by_kind": dict(sorted(events.items())),
         "by_status": dict(sorted(Counter(status.values()).items())),
-        "proposed_units": round(proposed, 3),
+        **{f"{what}_units": round(total, 3) for what, total in units.items()},
     }
 
 

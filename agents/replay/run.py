@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ from stream.events.instants import text_from_ms
 PROGRESS_S = 1.0
 PROGRESS_LOG_S = 10.0  # where standard error is not a terminal
 WIDTH = 79  # of a line that is written over
-PROPOSED = "replenishments:proposed"  # the planner's counter
+OFFERED, GONE = "proposed", ("cancelled", "expired")  # of replenishments: what to answer, what not any more
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,8 @@ class _Buyer:
         self._supplier, self._zone = order.supplier, order.timezone
         self._publisher, self._timeline, self._pipeline = publisher, timeline, pipeline
         self._follower = Follower(settings, "replenishments", before.outgoing["replenishments"])
-        self._answered = before.counters[PROPOSED]
+        self._heard = Counter({what: before.counters[f"replenishments:{what}"] for what in (OFFERED, *GONE)})
+        self._open: dict[str, Any] = {}  # proposals nobody has answered yet
         self._next_ms: int | None = None
 
     def look(self, now_ms: int) -> None:
@@ -226,13 +228,23 @@ class _Buyer:
             self._next_ms = day_end_ms(now_ms, self._zone)
             self._publisher.flush()
             self._pipeline.wait_folded(now_ms)
-            proposed = self._pipeline.counters()[PROPOSED]
-            while self._answered < proposed:
-                message = self._follower.next()
-                if message.type.endswith(".proposed"):
-                    self._answered += 1
-                    for answer in self._supplier.answer(message.data, now_ms, self._next_ms):
-                        self._timeline.add(answer)
+            self._hear(self._pipeline.counters())
+            for proposal in self._open.values():
+                for answer in self._supplier.answer(proposal, now_ms, self._next_ms):
+                    self._timeline.add(answer)
+            self._open.clear()
+
+    def _hear(self, counters: Counter[str]) -> None:
+        """Read as many proposals and withdrawals as the planner has counted; what was withdrawn is not answered."""
+        while any(self._heard[what] < counters[f"replenishments:{what}"] for what in self._heard):
+            type, data = self._follower.next()
+            what = type.rpartition(".")[2]
+            if what == OFFERED:
+                self._open[data["replenishment_id"]] = data
+            elif what in GONE:
+                self._open.pop(data["replenishment_id"], None)
+            if what in self._heard:
+                self._heard[what] += 1
 
     def close(self) -> None:
         """Let go of the connection."""
