@@ -47,15 +47,15 @@ def solve_priced(c: Circulation, gap: float = GAP, rounds_most: int = 40, start:
     prices = sample_prices(c) if start is None else start
     groups, plan = _groups(c), None
     best, units, cut = _ask(c, groups, prices)
-    cuts, box = [cut], BOX_FIRST * (prices + max(float(prices.mean()), 1e-9))
+    cuts, box = [cut], BOX_FIRST * (prices + max(float(prices.mean()), _usual(c)))
     for number in range(1, rounds_most + 1):
         wanted, ceiling = _model(c, cuts, prices, box)
         near = ceiling - best <= gap / 2 * abs(best) or number >= rounds_most * 3 // 4
         if near and plan is None:
-            plan = whole.from_fractions(c, replace(_torn(c, prices, units), rounds=number))
+            plan = whole.from_fractions(c, replace(_torn(c, prices, units), rounds=number), exact=False)
         elif plan is not None and number % IMPROVE_EVERY == 0:
             fractions = _improved(c, prices, units, plan.units, number // IMPROVE_EVERY)
-            plan = whole.better(plan, whole.from_fractions(c, fractions))
+            plan = whole.better(plan, whole.from_fractions(c, fractions, exact=False))
         bound, units_there, cut = _ask(c, groups, wanted)
         cuts.append(cut)
         if bound > best:
@@ -65,9 +65,14 @@ def solve_priced(c: Circulation, gap: float = GAP, rounds_most: int = 40, start:
             box = box * 0.5
         if plan is not None and plan.cost + c.reward * plan.shortfall - best <= gap * abs(best):
             return replace(plan, bound=best, prices=prices, rounds=number)
-    plan = plan or whole.from_fractions(c, _torn(c, prices, units))
+    plan = plan or whole.from_fractions(c, _torn(c, prices, units), exact=False)
     near = plan.cost + c.reward * plan.shortfall - best <= gap * abs(best)
     return replace(plan, bound=best, prices=prices, rounds=rounds_most, proven=near)
+
+
+def _usual(c: Circulation) -> float:
+    """A price to try where none is known: a tenth of what an arc costs, by what it uses."""
+    return 0.1 * float(np.abs(c.cost).mean()) / max(float(c.usage.data.mean()) if c.usage.nnz else 1.0, 1e-9)
 
 
 def sample_prices(c: Circulation) -> Floats:

@@ -26,14 +26,15 @@ def better(one: Flow | None, other: Flow) -> Flow:
     return one
 
 
-def from_fractions(c: Circulation, lp: Flow) -> Flow:
-    """Whole packs near a fractional optimum; small problems exactly, by branch and bound."""
+def from_fractions(c: Circulation, lp: Flow, exact: bool = True) -> Flow:
+    """Whole packs near a fractional optimum; small problems exactly, by branch and bound, if `exact`."""
     coupled = coupled_arcs(c)
     fraction = np.abs(lp.units - np.rint(lp.units))[coupled].max(initial=0.0)
     down = np.where(coupled, np.floor(lp.units + TOLERANCE), c.upper)
     wish = np.where(coupled, np.ceil(lp.units - TOLERANCE), c.upper)
     plan = _settle(c, down, wish, lp.prices, lp.bound, lp.method, lp.rounds)
-    if fraction > TOLERANCE and len(c.tail) <= EXACT_ARCS and plan.cost + c.reward * plan.shortfall > lp.bound + 1e-9:
+    small = exact and len(c.tail) <= EXACT_ARCS
+    if small and fraction > TOLERANCE and plan.cost + c.reward * plan.shortfall > lp.bound + 1e-9:
         return better(plan, _branch_and_bound(c, lp, plan))
     return plan
 
