@@ -7,7 +7,7 @@ import numpy as np
 from models.demand.contract import Bools, Floats, Ints
 
 LOSS_KEPT = 0.995  # weights look back 200 periods: one bad holiday must not turn them
-SHARPNESS = 12.0  # half as costly again is all but out
+SHARPNESS = 20.0  # a tenth more costly is a seventh of the weight
 LEAST_SHARE = 0.1  # a member that is out keeps a word: it is the one that does not break
 
 
