@@ -29,9 +29,11 @@ COMMANDS = {
     "topics": "agents.commands.topics",
     "replay": "agents.replay.command",
     "reconcile": "agents.reconcile.command",
+    "plan": "agents.plan.command",
     "stock": "agents.commands.stock",
     "dead-letters": "agents.commands.dead_letters",
     "ledger": "agents.commands.ledger",
+    "plan": "agents.plan.command",
     "doctor": "agents.commands.doctor",
 }
 

@@ -227,7 +227,7 @@ def _valued(
     goods = Goods(pack[order], items.given("weight", 0.0)[order], items.given("volume", 0.0)[order])
     fair = _fair(grid, items, order)
     wanted_strata = _strata(grid, demand, fair, horizon)
-    return Picture(lanes, goods, wanted_strata, *stock, horizon, margin + holding, holding, budget, fair)
+    return Picture(lanes, goods, wanted_strata, *stock, horizon, margin + holding, holding, budget, fair=fair)
 
 
 def _fair(grid: Grid, items: Table, order: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:

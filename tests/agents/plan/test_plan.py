@@ -321,3 +321,25 @@ def test_a_larger_problem_obeys_its_files(case: Case) -> None:
     assert plan["gap"] <= 0.002
     assert len(plan["duals"]) > 0
     assert sum(row["gain"] for row in rows) == pytest.approx(-plan["objective"], rel=0.02)
+
+
+def test_the_same_files_give_the_same_plan(case: Case) -> None:
+    """Byte for byte, but for what the run took."""
+    five_nodes(case, 50, 50)
+    case.run()
+    first = (case.where / "out" / "transfers.parquet").read_bytes()
+    told = json.loads((case.where / "out" / "plan.json").read_text())
+    _, again, _ = case.run()
+    assert (case.where / "out" / "transfers.parquet").read_bytes() == first
+    took = {"seconds", "memory_mb"}
+    assert {k: v for k, v in again.items() if k not in took} == {k: v for k, v in told.items() if k not in took}
+
+
+def test_a_page_of_nothing_is_still_a_page(case: Case) -> None:
+    """No stock, no lanes in use: status optimal, nothing to send, objective 0."""
+    case.stock([("W", "A", 0, 0)])
+    case.lanes([("W", "S", 1, 1)])
+    case.demand([("S", "A", 7, 5)])
+    code, plan, rows = case.run()
+    assert (code, plan["status"], plan["objective"], rows) == (0, "optimal", 0, [])
+    assert "None." in (case.where / "out" / "plan.html").read_text()
