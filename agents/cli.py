@@ -33,7 +33,6 @@ COMMANDS = {
     "stock": "agents.commands.stock",
     "dead-letters": "agents.commands.dead_letters",
     "ledger": "agents.commands.ledger",
-    "plan": "agents.plan.command",
     "doctor": "agents.commands.doctor",
 }
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import pyarrow.parquet
 
-from agents.commands.parsing import add_command
+from agents.commands.output import print_json
+from agents.commands.parsing import add_command, add_json
 from agents.plan import answer as answers
 from agents.plan.page import page
 from agents.plan.tables import ITEM_EXTRAS, LANE_LIMITS, Problem, read_problem
@@ -55,6 +56,7 @@ def add_parser(subparsers: Any) -> None:
         "--best-effort", action="store_true", help="where minimums cannot all be met, write the plan that comes nearest"
     )
     add("--out", type=Path, required=True, metavar="DIR", help="where to write; made if need be")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace, settings: object) -> int:  # noqa: ARG001 - the plan reads files, not settings
@@ -64,7 +66,12 @@ def run(args: argparse.Namespace, settings: object) -> int:  # noqa: ARG001 - th
     answer = solve(problem, args.periods, args.gap)
     possible = answer.status != "infeasible"
     write(answer, args.out, time.perf_counter() - begun, possible or args.best_effort)
-    print(_told(answer, args.out))
+    if args.json:
+        print_json(
+            {"status": answer.status, "objective": answer.objective, "bound": answer.bound, "out": str(args.out)}
+        )
+    else:
+        print(_told(answer, args.out))
     return 0 if possible else INFEASIBLE
 
 
@@ -98,9 +105,9 @@ def write(answer: answers.Answer, out: Path, seconds: float, with_transfers: boo
 
 
 def _told(answer: answers.Answer, out: Path) -> str:
+    proof = f", bound {answer.bound:,.2f}, gap {answer.gap:.4%}" if answer.status != "infeasible" else ""
     lines = [
-        f"{answer.status}: {len(answer.units):,} transfers, objective {answer.objective:,.2f}, "
-        f"bound {answer.bound:,.2f}, gap {answer.gap:.4%} ({answer.method})"
+        f"{answer.status}: {len(answer.units):,} transfers, objective {answer.objective:,.2f}{proof} ({answer.method})"
     ]
     if answer.status == "infeasible":
         lines.append(f"short by {answer.missing_units.sum():,.10g}; in conflict:")

@@ -3,8 +3,8 @@
     python -m tests.bench.end_to_end throughput --orders 200000
     python -m tests.bench.end_to_end latency --rate 1000 --seconds 60
 
-Both first tell the worker six days of history, so that every row has a reorder point, and then count the stock of each so
-that about one order line in 45 crosses it; receipts, part of the log, lift it again. Latency is from the producer's
+Both first tell the worker six days of history, so that every row has a reorder point, and then count the stock of each
+so that about one order line in 45 crosses it; receipts, part of the log, lift it again. Latency is from the producer's
 acknowledgement of an order to a separate read_committed consumer holding the alert it caused.
 """
 
