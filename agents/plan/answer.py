@@ -175,12 +175,13 @@ def as_json(answer: Answer, seconds: float, memory_mb: float) -> dict[str, Any]:
         {"sku": problem.skus[a], "location": problem.places[b], "units": float(answer.missing_units[a, b])}
         for a, b in zip(k, i, strict=True)
     ]
+    possible = answer.status != "infeasible"  # a bound is one of plans that reach every minimum: else there are none
     duals = sorted((row for row in answer.limits if row["price"] > 0), key=lambda row: -float(row["price"]))
     return {
         "status": answer.status,
         "objective": round(answer.objective, 6) + 0.0,
-        "bound": round(answer.bound, 6) + 0.0,
-        "gap": round(answer.gap, 9),
+        "bound": round(answer.bound, 6) + 0.0 if possible else None,
+        "gap": round(answer.gap, 9) if possible else None,
         "transport_cost": round(float(p.lanes.unit_cost[answer.lane] @ answer.units), 6),
         "transfers": len(answer.units),
         "units": float(answer.units.sum()),

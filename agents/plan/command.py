@@ -67,9 +67,8 @@ def run(args: argparse.Namespace, settings: object) -> int:  # noqa: ARG001 - th
     possible = answer.status != "infeasible"
     write(answer, args.out, time.perf_counter() - begun, possible or args.best_effort)
     if args.json:
-        print_json(
-            {"status": answer.status, "objective": answer.objective, "bound": answer.bound, "out": str(args.out)}
-        )
+        bound = answer.bound if possible else None
+        print_json({"status": answer.status, "objective": answer.objective, "bound": bound, "out": str(args.out)})
     else:
         print(_told(answer, args.out))
     return 0 if possible else INFEASIBLE

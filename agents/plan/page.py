@@ -43,10 +43,13 @@ def page(answer: Answer, summary: dict[str, Any]) -> str:
 def _head(summary: dict[str, Any]) -> str:
     saved = -summary["objective"]
     worth = f"saves {saved:,.2f}" if saved >= 0 else f"costs {-saved:,.2f}"
+    proof = ""
+    if summary["bound"] is not None:
+        proof = f" No plan saves more than {-summary['bound'] + 0.0:,.2f} (gap {summary['gap']:.3%})."
     return (
         f"<p>{summary['transfers']:,} transfers of {summary['units']:,.10g} units: {worth} against doing nothing; "
-        f"{summary['transport_cost']:,.2f} of it paid on lanes. No plan saves more than {-summary['bound']:,.2f} "
-        f"(gap {summary['gap']:.3%}).</p><p class=note>{summary['skus']:,} SKUs, {summary['locations']:,} locations, "
+        f"{summary['transport_cost']:,.2f} of it paid on lanes.{proof}</p>"
+        f"<p class=note>{summary['skus']:,} SKUs, {summary['locations']:,} locations, "
         f"{summary['lanes']:,} lanes, {summary['periods']} period(s) over {summary['horizon_days']:g} days; "
         f"{escape(summary['method'])}, {summary['seconds']:g} s, {summary['memory_mb']:,.0f} MB.</p>"
     )

@@ -97,6 +97,7 @@ def test_five_nodes_short_by_20_say_so_and_send_nothing(case: Case, capsys: pyte
     five_nodes(case, 70, 50)
     code, plan, rows = case.run()
     assert (code, plan["status"], plan["shortfall"], rows) == (1, "infeasible", 20, [])
+    assert (plan["bound"], plan["gap"]) == (None, None)
     assert plan["conflict"] == [
         "A: 1 lacks 70 of its minimum",
         "A: 2 lacks 50 of its minimum",
