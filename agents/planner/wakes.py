@@ -114,8 +114,8 @@ def _wake(shelf: Shelf, rows: Rows, wake: Wake) -> list[Outgoing]:
             return out
         day_end, timer = shelf.hot["day_end_ms"][due], shelf.hot["timer_ms"][due]
         first = np.minimum(day_end, timer)
-        timed = due[(timer <= day_end) & (timer <= wake.watermark_ms)]
-        closing = due[(day_end < timer) & (day_end <= wake.watermark_ms)]
+        timed = due[(timer < day_end) & (timer <= wake.watermark_ms)]
+        closing = due[(day_end <= timer) & (day_end <= wake.watermark_ms)]
         sending = due[first > wake.watermark_ms]
         if wake.closing and len(timed) == len(closing) == 0:
             return out  # positions wait for the wake that follows, so that each shows all that happened

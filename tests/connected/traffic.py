@@ -114,7 +114,12 @@ def later(source: list[Source], by_ms: int, lot: int) -> list[Source]:
 
 
 def publish(
-    brokers: str, namespace: str, source: list[Source], parts: tuple[int, int, int], every_ms: int = HOUR_MS
+    brokers: str,
+    namespace: str,
+    source: list[Source],
+    parts: tuple[int, int, int],
+    every_ms: int = HOUR_MS,
+    closing_ms: int | None = None,
 ) -> Iterator[float]:
     """Send records in event order with ticks between; yields the share sent at each tick, all of it acknowledged."""
     producer = Producer({"bootstrap.servers": brokers, "enable.idempotence": True, "linger.ms": 5})
@@ -140,7 +145,7 @@ def publish(
             yield i / n
             next_ms += every_ms
         send(record.topic, record.key, record.value, partition_of(record.key, count(record.topic)))
-    _tick(send, count, (next_ms // DAY_MS + 2) * DAY_MS)
+    _tick(send, count, closing_ms or (next_ms // DAY_MS + 2) * DAY_MS)
     assert producer.flush(60) == 0
     assert not failed, failed[:3]
     yield 1.0
