@@ -1,6 +1,6 @@
 """Blocks that share nothing, solved whole: OR-tools' cost-scaling min-cost flow, a slice of blocks at a time.
 
-Measured (docs/adr/0020-network-solver.md): the fastest of those tried by far, linear in the number of blocks, and whole
+Measured (docs/adr/0006-network-solver.md): the fastest of those tried by far, linear in the number of blocks, and whole
 by nature. Its costs are integers: ours are scaled so that the finest step is a billionth of the dearest arc.
 """
 
