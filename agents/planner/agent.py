@@ -34,8 +34,9 @@ from stream.transport.port import Batch
 
 log = logging.getLogger(__name__)
 
-VIEWS_A_POLL = 500  # readable hashes written beside a poll's state: 25 us each, 12 ms
+VIEWS_A_POLL = 200  # readable hashes a shelf writes beside a poll's state, once in `view_every_s`: 25 us each, 5 ms
 VIEWS_A_SLICE = 2_000  # and at a quiet moment: 50 ms
+QUIET_S = 0.2  # nothing came for this long: a quiet moment
 
 
 class Watcher(Protocol):
@@ -98,7 +99,7 @@ class Planner:
         self._view_every_s = view_every_s
         self._watcher: Watcher = watcher or Unwatched()
         self._failed: dict[int, Exception] = {}
-        self._relayed_s = 0.0
+        self._relayed_s = self._polled_s = 0.0
 
     async def positions(self, shelves: Sequence[int]) -> dict[int, int | None]:
         """Take these shelves: fence older owners, load state, start relays; where to read on."""
@@ -122,6 +123,7 @@ class Planner:
         for batch in batches:
             await self.owned[batch.partition].relay.room()
         begun = time.perf_counter()
+        self._polled_s = time.monotonic()
         writes = []
         for batch in batches:
             owned = self.owned[batch.partition]
@@ -147,12 +149,13 @@ class Planner:
         if self._relay_failures():
             raise Fenced("a relay found its shelf rolled back", hint="nothing to do: the shelves are taken again")
         self._watch_relays()
+        quiet = time.monotonic() - self._polled_s >= QUIET_S
         for owned in self.owned.values():
             shelf = owned.shelf
             if shelf.pending:
                 await owned.relay.room()
                 owned.messages = wakes.sweep(shelf, shelf.config.slice_rows)
-            elif not shelf.dirty_view[: shelf.n].any():
+            elif not quiet or not shelf.dirty_view[: shelf.n].any():
                 continue
             stale = await self._keep([(owned, self._write(owned, VIEWS_A_SLICE))])
             if stale:

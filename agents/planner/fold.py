@@ -25,6 +25,7 @@ Columns = dict[str, npt.NDArray[Any]]
 _CARTS = (Kind.CART_VIEWED, Kind.CART_ADDED, Kind.CART_REMOVED, Kind.CART_CHECKED_OUT)
 _FACTS = (Kind.FACT, Kind.FACT_GONE)
 _IN_CART, _IN_FACTS = (np.isin(np.arange(256), group) for group in (_CARTS, _FACTS))
+FEW_ROWS = 32  # encoding a column as a dictionary costs as much as looking up this many rows
 _TEXTS = ("reference", "replenishment_id", "supplier", "raw")
 
 
@@ -162,6 +163,9 @@ def _find_rows(shelf: Shelf, rows: pa.RecordBatch, occurred_ms: Rows, named: npt
     at = np.flatnonzero(named)
     if len(at) == 0:
         return
+    if len(at) <= FEW_ROWS:
+        _find_few(shelf, rows, occurred_ms, at, row)
+        return
     sku, location = (rows.column(name).dictionary_encode() for name in ("sku", "location"))
     places = location.dictionary.to_pylist()
     code = sku.indices.to_numpy().astype(np.int64)[at] * len(places) + location.indices.to_numpy()[at]
@@ -174,6 +178,16 @@ def _find_rows(shelf: Shelf, rows: pa.RecordBatch, occurred_ms: Rows, named: npt
         found[i] = shelf.row_of(skus[which], places[where], int(occurred_ms[at[first[i]]]))
     row[at] = found[back.reshape(-1)]
     if shelf.n > n_before:  # without guards the fast lane would decide nothing for a new row's first events
+        guards.unsettled(shelf, np.arange(n_before, shelf.n))
+
+
+def _find_few(shelf: Shelf, rows: pa.RecordBatch, occurred_ms: Rows, at: Rows, row: Rows) -> None:
+    """The same one by one."""
+    skus, places = rows.column("sku").to_pylist(), rows.column("location").to_pylist()
+    n_before = shelf.n
+    for i in at.tolist():
+        row[i] = shelf.row_of(skus[i], places[i], int(occurred_ms[i]))
+    if shelf.n > n_before:
         guards.unsettled(shelf, np.arange(n_before, shelf.n))
 
 

@@ -172,16 +172,15 @@ class RedisLedger:
         keys = [self._keys.of(held.shelf, name) for name in ("own", "place", "out", *SECTIONS)]
         keys += [self._keys.stock(held.shelf, row) for row in write.readable]
         args: list[Any] = [held.token, held.stamp, write.stamp, write.expected.offset, write.expected.sweep]
-        args += [write.next.offset, write.next.sweep, len(SECTIONS)]
+        lists: list[list[bytes]] = []
         for section in SECTIONS:
             changes = write.changes.get(section, {})
-            put = [part for field, value in changes.items() if value is not None for part in (field, value)]
-            gone = [field for field, value in changes.items() if value is None]
-            args += [len(put) // 2, *put, len(gone), *gone]
-        args += [len(write.out), *entries(held.next_out, write.out)]
+            lists.append([part for field, value in changes.items() if value is not None for part in (field, value)])
+            lists.append([field for field, value in changes.items() if value is None])
+        lists.append(entries(held.next_out, write.out))
         for row in write.readable.values():
-            args += [len(row or ()), *(part for pair in (row or {}).items() for part in pair)]
-        return keys, args
+            lists.append([part.encode() for pair in (row or {}).items() for part in pair])
+        return keys, [*args, write.next.offset, write.next.sweep, len(SECTIONS), _body(lists)]
 
     def _advance_call(self, at: tuple[str, int], done: SourcePosition) -> Call:
         return [self._keys.source(*at)], [done.offset, "" if done.mark_ms is None else done.mark_ms]
@@ -197,6 +196,17 @@ def _kept(held: Held, write: Write, answer: list[Any]) -> Exception | None:
         return strange_token(held, answer[1].decode(), "keep batch")
     offset, sweep, stamp = (part.decode() for part in answer[1:])
     return strange_place(held, write, verdict, Place(int(offset), sweep), stamp)
+
+
+def _body(lists: Sequence[Sequence[bytes]]) -> bytes:
+    """Lists of byte strings as keep.lua reads them: redis-py takes 2 us for each argument, this 0.2."""
+    parts: list[bytes] = []
+    for items in lists:
+        parts.append(len(items).to_bytes(4, "big"))
+        for item in items:
+            parts.append(len(item).to_bytes(4, "big"))
+            parts.append(item)
+    return b"".join(parts)
 
 
 def _pairs(flat: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
