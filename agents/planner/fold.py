@@ -145,7 +145,7 @@ def _lanes(shelf: Shelf, rows: pa.RecordBatch, c: Columns, offset: int, out: Out
         moved = fast.run(shelf, lines, offset)
         entries["delta"][at], entries["day"][at] = moved.delta, moved.day
         slow = at[moved.slow]
-    touched = [row[at], np.arange(n_before, shelf.n)]
+    touched = [row[at]]
     if len(slow):
         touched.append(_slow_lane(shelf, rows, c, row, slow, entries, offset, out))
     entries["row"] = row
@@ -154,7 +154,7 @@ def _lanes(shelf: Shelf, rows: pa.RecordBatch, c: Columns, offset: int, out: Out
     if in_cart.any() or (c["cart_hash"][placed] != 0).any():
         _carts(shelf, rows, c, kind, in_cart)
     shelf.journal.append(offset, entries, shelf.watermark_ms)
-    every = np.unique(np.concatenate(touched))
+    every = np.unique(np.concatenate([*touched, np.arange(n_before, shelf.n)]))  # new rows too, whatever made them
     return every[every >= 0]
 
 
