@@ -7,4 +7,8 @@ KEPT: dict[tuple[int, str], str] = {
         26,
         "free",
     ): "after a roll-back, a relay that matched by SKU published again where locations were decided in another order",
+    (
+        20240,
+        "wild",
+    ): "a row first named by a cart, beside a fact, was not due to tell its position until it was read again",
 }
