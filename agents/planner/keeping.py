@@ -51,7 +51,9 @@ def changes(shelf: Shelf, expected: Place, messages: Any, views: int) -> Write:
     shelf.dirty_hot[hot] = shelf.dirty_model[model] = shelf.dirty_view[view] = False
     if not shelf.dirty_view[:n].any():
         shelf.clean_through = max(shelf.offset, 0)
-    write.changes["meta"] = dict(meta(shelf).items())
+    now = meta(shelf)
+    write.changes["meta"] = {name: value for name, value in now.items() if shelf.kept_meta.get(name) != value}
+    shelf.kept_meta = now
     shelf.journal.changed.clear()
     shelf.changed_facts.clear()
     return write
@@ -62,7 +64,7 @@ def _encoded(text: str | None) -> bytes | None:
 
 
 def meta(shelf: Shelf) -> dict[bytes, bytes]:
-    """The shelf's own numbers; small, written whole with every write."""
+    """The shelf's own numbers, by field; of these a write carries the ones that changed."""
     return {
         b"version": str(STATE_VERSION).encode(),
         b"fixed": _json(shelf.config.fixed()),
@@ -91,7 +93,7 @@ def load(config: PlannerConfig, sections: Mapping[str, Mapping[bytes, bytes]], o
     if not kept:
         return shelf
     shelf.config = config = _checked(config, kept)
-    shelf.offset = offset
+    shelf.offset, shelf.kept_meta = offset, dict(kept)
     shelf.watermark_ms = int(kept[b"watermark_ms"])
     shelf.live = shelf.watermark_ms >= config.warm_until_ms
     shelf.zones = orjson.loads(kept[b"zones"])

@@ -122,6 +122,7 @@ class Shelf:
         self.clean_through = 0  # rows changed at or after this record may have a stale readable view
         self._room(1024)
         self.changed_facts: set[str] = set()
+        self.kept_meta: dict[bytes, bytes] = {}  # as last written
         self.live = config.warm_until_ms <= LONG_AGO  # whether decisions are taken; set by fold and wakes
 
     # -- rows -----------------------------------------------------------------------------------------------------
