@@ -19,6 +19,7 @@ from functools import partial
 from typing import Protocol
 
 from agents.planner import wakes
+from agents.planner.alerts import KINDS
 from agents.planner.config import LONG_AGO, PlannerConfig
 from agents.planner.fold import fold
 from agents.planner.keeping import changes, load
@@ -34,9 +35,9 @@ from stream.transport.port import Batch
 
 log = logging.getLogger(__name__)
 
-VIEWS_A_POLL = 200  # readable hashes a shelf writes beside a poll's state, once in `view_every_s`: 25 us each, 5 ms
-VIEWS_A_SLICE = 2_000  # and at a quiet moment: 50 ms
-QUIET_S = 0.2  # nothing came for this long: a quiet moment
+VIEWS_A_POLL = 100  # readable hashes a shelf writes beside a poll's state, once in `view_every_s`: 20 us each, 2 ms
+VIEWS_A_SLICE = 500  # and at a quiet moment: 10 ms, then events have their turn
+QUIET_S = 0.5  # nothing came for this long: a quiet moment
 
 
 class Watcher(Protocol):
@@ -247,9 +248,6 @@ def watermark_age_s(shelf: Shelf, now_ms: int) -> float:
 
 
 def alerts_open(shelf: Shelf) -> dict[str, int]:
-    """Open alerts by kind."""
-    out: dict[str, int] = {}
-    for kinds in shelf.alerts.values():
-        for kind in kinds:
-            out[kind] = out.get(kind, 0) + 1
-    return out
+    """Open alerts by kind: those raised less those resolved, as the shelf counted them."""
+    told = shelf.counters
+    return {kind: told[f"alerts_raised:{kind}"] - told[f"alerts_resolved:{kind}"] for kind in KINDS}

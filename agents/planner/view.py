@@ -31,29 +31,28 @@ READABLE = [
     "updated_at",
     "as_of_offset",
 ]
+_POSITION = ["on_hand", "allocated", "on_order", "in_transit", "reorder_point", "order_up_to"]
 _QUANTITIES = ["on_hand", "allocated", "on_order", "in_transit", "reorder_point", "order_up_to", "safety_stock"]
 
 
 def readable(shelf: Shelf, rows: Rows) -> dict[str, dict[str, str] | None]:
     """The readable hash of each row, by `sku@location`; quantities are plain decimals of units."""
-    out: dict[str, dict[str, str] | None] = {}
-    names = shelf.hot.dtype.names or ()
-    for row, values in zip(rows.tolist(), shelf.hot[rows].tolist(), strict=True):
-        h = dict(zip(names, values, strict=True))
-        available = h["on_hand"] - h["allocated"]
-        position = available + h["in_transit"] + h["on_order"] + h["proposed"]
-        fields = {name: text_from_milli(h[name]) for name in _QUANTITIES}
-        fields["available"] = text_from_milli(available)
-        fields["backordered"] = text_from_milli(max(-available, 0))
-        fields["inventory_position"] = text_from_milli(position)
-        fields["open_proposals"] = text_from_milli(h["proposed"])
-        fields["demand_rate_day"] = f"{h['demand_rate']:.3f}"
-        fields["days_of_cover"] = f"{cover_days(available, h['demand_rate']):.1f}"
-        fields["alerts"] = ",".join(sorted(shelf.alerts.get(row, ())))
-        fields["updated_at"] = instant(max(h["updated_ms"], 0))
-        fields["as_of_offset"] = str(h["as_of_offset"])
-        out[shelf.keys[row].decode()] = fields
-    return out
+    h = shelf.hot[rows]
+    available = h["on_hand"] - h["allocated"]
+    quantities = {name: h[name] for name in _QUANTITIES}
+    quantities["available"], quantities["backordered"] = available, np.maximum(-available, 0)
+    quantities["inventory_position"] = available + h["in_transit"] + h["on_order"] + h["proposed"]
+    quantities["open_proposals"] = h["proposed"]
+    texts = {name: [text_from_milli(value) for value in column.tolist()] for name, column in quantities.items()}
+    rates = h["demand_rate"].tolist()
+    texts["demand_rate_day"] = [f"{rate:.3f}" for rate in rates]
+    texts["days_of_cover"] = [f"{cover_days(a, rate):.1f}" for a, rate in zip(available.tolist(), rates, strict=True)]
+    texts["alerts"] = [",".join(sorted(shelf.alerts.get(row, ()))) for row in rows.tolist()]
+    texts["updated_at"] = [instant(max(at, 0)) for at in h["updated_ms"].tolist()]
+    texts["as_of_offset"] = [str(offset) for offset in h["as_of_offset"].tolist()]
+    names = list(texts)
+    fields = (dict(zip(names, values, strict=True)) for values in zip(*texts.values(), strict=True))
+    return {shelf.keys[row].decode(): its for row, its in zip(rows.tolist(), fields, strict=True)}
 
 
 def cover_days(available_milli: int, rate_day: float) -> float:
@@ -65,25 +64,29 @@ def cover_days(available_milli: int, rate_day: float) -> float:
 
 def position_data(shelf: Shelf, rows: Rows) -> list[dict[str, Any]]:
     """The data of `positions` messages, one a row."""
+    h = shelf.hot[rows]
+    columns = [h[name] for name in _POSITION]
+    columns.insert(2, h["on_hand"] - h["allocated"])
     out = []
-    names = shelf.hot.dtype.names or ()
-    for row, values in zip(rows.tolist(), shelf.hot[rows].tolist(), strict=True):
-        h = dict(zip(names, values, strict=True))
+    for row, at_ms, values in zip(
+        rows.tolist(), h["updated_ms"].tolist(), zip(*(c.tolist() for c in columns), strict=True), strict=True
+    ):
         sku, location = shelf.names[row]
         expected = [o.expected_ms for o in shelf.orders.get(row, ()) if o.expected_ms > 0]
+        on_hand, allocated, available, on_order, in_transit, reorder_point, order_up_to = map(units, values)
         out.append(
             {
                 "sku": sku,
                 "location": location,
-                "on_hand": units(h["on_hand"]),
-                "allocated": units(h["allocated"]),
-                "available": units(h["on_hand"] - h["allocated"]),
-                "on_order": units(h["on_order"]),
-                "in_transit": units(h["in_transit"]),
+                "on_hand": on_hand,
+                "allocated": allocated,
+                "available": available,
+                "on_order": on_order,
+                "in_transit": in_transit,
                 "next_receipt_at": instant(min(expected)) if expected else None,
-                "reorder_point": units(h["reorder_point"]),
-                "order_up_to": units(h["order_up_to"]),
-                "as_of": instant(max(h["updated_ms"], 0)),
+                "reorder_point": reorder_point,
+                "order_up_to": order_up_to,
+                "as_of": instant(max(at_ms, 0)),
             }
         )
     return out

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,13 @@ def text_from_ms(ms: int) -> str:
     >>> text_from_ms(1767607200123)
     '2026-01-05T10:00:00.123Z'
     """
-    return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
+    second, rest = divmod(ms, 1000)
+    return f"{_second_text(second)}.{rest:03d}Z"
+
+
+@lru_cache(maxsize=4_096)
+def _second_text(second: int) -> str:
+    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def parse_day(text: str) -> int:

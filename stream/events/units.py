@@ -64,6 +64,8 @@ def text_from_milli(milli: int) -> str:
     ('12.5', '-0.001', '3')
     """
     whole, rest = divmod(abs(milli), MILLI)
+    if rest == 0:
+        return f"-{whole}" if milli < 0 else f"{whole}"
     text = f"{whole}.{rest:03d}".rstrip("0").rstrip(".")
     return f"-{text}" if milli < 0 else text
 
