@@ -212,6 +212,7 @@ def _slow_lane(
     placed_now: dict[int, tuple[int, bool]] = {}
     moves: dict[int, list[tuple[int, int]]] = {}
     touched: list[Rows] = []
+    before = _moved_before(shelf, c, row, slow) if len(known) else {}
     for i, numbers_ in enumerate(zip(*values, *texts, strict=True)):
         event = machine.Event(*numbers_)
         if event.kind in _FACTS:
@@ -226,10 +227,11 @@ def _slow_lane(
         if number not in taken:
             taken[number] = machine.take(shelf, [number])[number]
         one = taken[number]
-        moved_now = 0
+        moved = 0
         if event.kind == Kind.STOCK_COUNTED:
-            moved_now = sum(delta for at, delta in moves.get(number, ()) if at > event.occurred_ms)
-        effect, messages = machine.apply(shelf, one, event, placed_now, moved_now)
+            moved = sum(delta for at, delta in moves.get(number, ()) if at > event.occurred_ms)
+            moved += before[i] if before else shelf.journal.moved_after(number, event.occurred_ms)
+        effect, messages = machine.apply(shelf, one, event, placed_now, moved)
         if event.kind == Kind.ORDER_PLACED and event.order_hash:
             placed_now[event.order_hash] = (effect.day, bool(event.flags & Flag.SOLD_AT_ONCE))
         moves.setdefault(number, []).append((event.occurred_ms, effect.delta))
@@ -241,6 +243,13 @@ def _slow_lane(
         out.messages += machine.settle(shelf, one, event.cause, event.occurred_ms, shelf.watermark_ms)
     touched.append(_put_back(shelf, taken))
     return np.concatenate(touched)
+
+
+def _moved_before(shelf: Shelf, c: Columns, row: Rows, slow: Rows) -> dict[int, int]:
+    """For each count of a record, by its place in the slow lane: what the journal says moved after it."""
+    counts = np.flatnonzero(c["kind"][slow] == Kind.STOCK_COUNTED)
+    moved = shelf.journal.moved_after_each(row[slow[counts]], c["occurred_ms"][slow[counts]])
+    return dict(zip(counts.tolist(), moved.tolist(), strict=True))
 
 
 def _put_back(shelf: Shelf, taken: dict[int, machine.Row]) -> Rows:

@@ -123,6 +123,30 @@ class Journal:
             total += int(e["delta"][(e["row"] == row) & (e["occurred_ms"] > instant_ms)].sum())
         return total
 
+    def moved_after_each(self, rows: Ints, instants_ms: Ints) -> Ints:
+        """`moved_after` for many rows and instants in one walk, shape (n,): a stock-take is a record full of counts."""
+        if len(rows) == 0 or len(self.chunks) == 0:
+            return np.zeros(len(rows), np.int64)
+        wanted = np.zeros(int(rows.max()) + 1, np.bool_)
+        wanted[rows] = True
+        first_ms, found = int(instants_ms.min()), []
+        for chunk in self.chunks:
+            e = chunk.entries
+            of = e["row"]
+            mine = (of >= 0) & (of < len(wanted)) & wanted[np.clip(of, 0, len(wanted) - 1)]
+            if (mine & (e["occurred_ms"] > first_ms)).any():
+                found.append(e[mine & (e["occurred_ms"] > first_ms)])
+        if not found:
+            return np.zeros(len(rows), np.int64)
+        entries = np.concatenate(found)
+        entries = entries[np.argsort(entries["row"], kind="stable")]
+        starts, stops = (np.searchsorted(entries["row"], rows, side=side) for side in ("left", "right"))
+        sums = [
+            int(entries["delta"][a:b][entries["occurred_ms"][a:b] > at].sum())
+            for a, b, at in zip(starts.tolist(), stops.tolist(), instants_ms.tolist(), strict=True)
+        ]
+        return np.array(sums, np.int64)
+
     def append(self, offset: int, entries: npt.NDArray[Any], watermark_ms: int) -> None:
         """Take in a record's rows and drop what is over the bounds; a row lasts at least `rows_max` newer ones."""
         if len(entries):

@@ -191,12 +191,12 @@ def shift_of(kind: str) -> int:
 
 
 def apply(
-    shelf: Shelf, row: Row, event: Event, placed_now: dict[int, tuple[int, bool]], moved_now: int
+    shelf: Shelf, row: Row, event: Event, placed_now: dict[int, tuple[int, bool]], moved: int
 ) -> tuple[Effect, list[Outgoing]]:
     """Give an event its physical effect.
 
     `placed_now`: order lines placed earlier in the same record (not in the journal yet): hash -> (day, sold at once);
-    `moved_now`: for a count, milli this row moved after the counted instant earlier in the same record.
+    `moved`: for a count, milli this row moved after the counted instant, by the journal and earlier in this record.
     """
     out: list[Outgoing] = []
     kind, milli = event.kind, event.milli
@@ -244,7 +244,7 @@ def apply(
         row.flags |= STOCK_KNOWN
         on_hand = milli
     elif kind == Kind.STOCK_COUNTED:
-        on_hand, refusal = _counted(shelf, row, event, moved_now)
+        on_hand, refusal = _counted(shelf, row, event, moved)
         out += refusal
     else:
         out += _supply(shelf, row, event)
@@ -367,7 +367,7 @@ def _undemand(shelf: Shelf, row: Row, day: int, event: Event) -> None:
             aside.units -= milli
 
 
-def _counted(shelf: Shelf, row: Row, event: Event, moved_now: int) -> tuple[int, list[Outgoing]]:
+def _counted(shelf: Shelf, row: Row, event: Event, moved: int) -> tuple[int, list[Outgoing]]:
     """The correction a count makes, true as of its instant; a refusal where the journal no longer reaches that far."""
     if event.occurred_ms <= row.counted_ms:
         shelf.counters["superseded:stock.counted"] += 1
@@ -381,7 +381,6 @@ def _counted(shelf: Shelf, row: Row, event: Event, moved_now: int) -> tuple[int,
             topic, event.partition, event.offset, event.logged_ms, row.sku.encode(), event.raw, "count_too_old", detail
         )
         return 0, [letter]
-    moved = shelf.journal.moved_after(row.number, event.occurred_ms) + moved_now
     books = row.on_hand - moved
     correction = event.milli - books
     tolerance = max(1000, int(abs(books) * shelf.config.count_tolerance))

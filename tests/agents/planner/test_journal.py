@@ -1,0 +1,59 @@
+"""The journal: repeats within its window, placed days, and what moved after an instant."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.planner.journal import ENTRY, NO_DAY, HashIndex, Journal
+
+moves = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 50), st.integers(-9, 9)), max_size=12)
+
+
+def entries(rows: list[tuple[int, int, int]], first_hash: int) -> np.ndarray:
+    """Movements (row, occurred_ms, delta) as journal entries."""
+    out = np.zeros(len(rows), ENTRY)
+    for i, (row, at, delta) in enumerate(rows):
+        out[i] = (first_hash + i, first_hash + i, row, 0, NO_DAY, delta, at)
+    return out
+
+
+@given(st.lists(moves, max_size=6), st.lists(st.tuples(st.integers(0, 6), st.integers(-1, 51)), max_size=8))
+def test_many_counts_in_one_walk_are_the_single_answers(
+    records: list[list[tuple[int, int, int]]], asked: list[tuple[int, int]]
+) -> None:
+    """`moved_after_each` is `moved_after` for each."""
+    journal = Journal(1_000, 35)
+    for offset, record in enumerate(records):
+        journal.append(offset, entries(record, 1 + offset * 100), 0)
+    rows, instants = (np.array([pair[k] for pair in asked], np.int64) for k in (0, 1))
+    assert journal.moved_after_each(rows, instants).tolist() == [journal.moved_after(r, t) for r, t in asked]
+
+
+@given(st.lists(st.lists(st.integers(1, 30), max_size=8), max_size=20), st.integers(1, 20))
+def test_an_event_is_known_for_at_least_the_set_number_of_newer_ones(records: list[list[int]], most: int) -> None:
+    """Whatever the sizes of records, the last `rows_max` events are known, and what was dropped is not."""
+    journal = Journal(most, 35)
+    told: list[int] = []
+    for offset, hashes in enumerate(records):
+        batch = entries([(0, 0, 1)] * len(hashes), 0)
+        batch["event_hash"] = hashes
+        journal.append(offset, batch, 0)
+        told += hashes
+    recent = np.array(told[-most:], np.uint64)
+    assert journal.seen(recent).all()
+    kept = {int(h) for chunk in journal.chunks for h in chunk.entries["event_hash"]}
+    assert journal.seen(np.arange(1, 31, dtype=np.uint64)).tolist() == [h in kept for h in range(1, 31)]
+
+
+@given(st.lists(st.lists(st.integers(0, 99), max_size=9), max_size=30))
+def test_an_index_of_hashes_is_a_dictionary(batches: list[list[int]]) -> None:
+    """The last number added under a hash is found, -1 where there is none."""
+    index, truth, number = HashIndex(), dict[int, int](), 0
+    for batch in batches:
+        numbers = np.arange(number, number + len(batch))
+        index.add(np.array(batch, np.uint64), numbers)
+        truth.update(zip(batch, numbers.tolist(), strict=True))
+        number += len(batch)
+    assert index.find(np.arange(100, dtype=np.uint64)).tolist() == [truth.get(h, -1) for h in range(100)]
