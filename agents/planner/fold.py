@@ -11,7 +11,7 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
-from agents.planner import fast, guards, machine, plan, wakes
+from agents.planner import days, fast, guards, machine, plan, wakes
 from agents.planner.config import LONG_AGO
 from agents.planner.journal import ENTRY, NO_DAY, SOLD_AT_ONCE
 from agents.planner.shelf import Rows, Shelf
@@ -268,8 +268,8 @@ def _fact(shelf: Shelf, event: machine.Event, text: str, offset: int, out: Outco
     shelf.facts.put(key_text(key), None if event.kind == Kind.FACT_GONE else text)
     shelf.changed_facts.add(key_text(key))
     if key[0] == "location":
-        for r in concerned:
-            shelf.fact_zone[r] = shelf.zone_id(shelf.facts.zone(key[1]))
+        if concerned:
+            _change_zone(shelf, sorted(concerned), shelf.facts.zone(key[1]))
         return np.zeros(0, np.int64)
     if key[0] == "policy" and event.kind == Kind.FACT:
         shelf.row_of(key[1], key[2], max(event.occurred_ms, shelf.watermark_ms))
@@ -289,6 +289,15 @@ def _fact(shelf: Shelf, event: machine.Event, text: str, offset: int, out: Outco
         one.as_of_offset = offset
         out.messages += machine.settle(shelf, one, f"{event.cause}-{one.key}", event.occurred_ms, shelf.watermark_ms)
     return _put_back(shelf, taken)
+
+
+def _change_zone(shelf: Shelf, rows: list[int], zone: str) -> None:
+    """The open day keeps its end; the next one ends by the new zone, for whatever is booked on it from here on."""
+    shelf.fact_zone[rows] = shelf.zone_id(zone)
+    for r in rows:
+        end_ms, day = int(shelf.hot["day_end_ms"][r]), int(shelf.hot["day"][r])
+        shelf.hot["next_end_ms"][r] = days.day_after(zone, end_ms, day)[1]
+    shelf.dirty_hot[rows] = True
 
 
 def _concerned(shelf: Shelf, key: tuple[str, ...]) -> list[int]:

@@ -285,7 +285,12 @@ def _day(shelf: Shelf, row: Row, instant_ms: int) -> int:
         return row.day
     if instant_ms < row.next_end_ms:
         return row.day + 1
-    return max(days.day_of(shelf.zones[row.zone], instant_ms), row.day + 2)
+    return max(days.day_of(_zone_ahead(shelf, row), instant_ms), row.day + 2)
+
+
+def _zone_ahead(shelf: Shelf, row: Row) -> str:
+    """The zone by which days after the open one end."""
+    return shelf.zones[int(shelf.fact_zone[row.number])]
 
 
 def _open_earlier(shelf: Shelf, row: Row, instant_ms: int) -> None:
@@ -361,7 +366,7 @@ def _undemand(shelf: Shelf, row: Row, day: int, event: Event) -> None:
             row.units1 -= milli
     else:
         aside = row.ahead.setdefault(day, Ahead())
-        if late or event.occurred_ms >= days.midnight_ms(shelf.zones[row.zone], day + 1):
+        if late or event.occurred_ms >= days.midnight_ms(_zone_ahead(shelf, row), day + 1):
             aside.after += milli
         else:
             aside.units -= milli
