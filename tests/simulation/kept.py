@@ -11,4 +11,9 @@ KEPT: dict[tuple[int, str], str] = {
         20240,
         "wild",
     ): "a row first named by a cart, beside a fact, was not due to tell its position until it was read again",
+    (
+        30145,
+        "free",
+    ): "a new time zone left the next day's end where it was, so that its demand depended on when it was read",
+    (30163, "free"): "the same, with another interleaving",
 }
