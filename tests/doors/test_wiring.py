@@ -42,7 +42,16 @@ def test_every_field_of_a_room_can_be_set() -> None:
         "policy",
         "end_slack",
     }  # not the operator's business, or looked at below
-    own |= {"last_buy_day", "unit_cost", "unit_price", "max_stock_milli", "status", "confirms", "category", "supplier"}  # facts only
+    own |= {
+        "last_buy_day",
+        "unit_cost",
+        "unit_price",
+        "max_stock_milli",
+        "status",
+        "confirms",
+        "category",
+        "supplier",
+    }  # facts only
     before, after = rooms(load()), rooms(changed)
     assert {name for name in before if before[name] == after[name]} - own == set()
 
