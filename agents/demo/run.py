@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
+import confluent_kafka
 from rich.console import Console
 from rich.live import Live
 
@@ -124,9 +126,16 @@ def _lines(connect: list[str]) -> Iterator[Show]:
     yield show
 
 
+def _librdkafka() -> list[Path]:
+    """Our own copy of the library kcat is built on: one before 2.1 cannot read the embedded broker's greeting."""
+    return sorted((Path(confluent_kafka.__file__).parent.parent / "confluent_kafka.libs").glob("librdkafka*.so*"))[:1]
+
+
 def how_to_connect(settings: Settings) -> list[str]:
     """Commands with which to look around while the demo runs."""
+    kcat = f"kcat -b {settings.brokers} -t {settings.namespace}.stock-alerts -C"
     return [
-        f"kcat -b {settings.brokers} -t {settings.namespace}.stock-alerts -C",
+        kcat,
+        *(f"  where kcat fails (librdkafka of Debian 12 or older): LD_PRELOAD={lib} {kcat}" for lib in _librdkafka()),
         f"redis-cli -u {settings.redis_url} --scan --pattern '{settings.namespace}:*:stock:*'",
     ]
