@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 import pyarrow as pa
 
 from agents import abilities, watching, wiring
+from agents.installation import installation
 from agents.intake.agent import Intake
 from agents.planner.agent import Planner
 from agents.settings import Settings
@@ -19,7 +20,6 @@ from stream.ledger.redis_ledger import RedisLedger
 from stream.transport import topics_admin
 from stream.transport.app import App, build, serve
 from stream.transport.sender import KafkaSender
-from stream.transport.topics_admin import Installation
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +33,7 @@ def run_worker(settings: Settings) -> int:
 async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
     """Run a worker in this loop until `stop`, or a signal where that is None."""
     warm_up()
-    topics = Installation(
-        settings.brokers, settings.namespace, settings.source_partitions, settings.fact_partitions, settings.shelves
-    )
-    await asyncio.to_thread(topics_admin.require, topics)
+    await asyncio.to_thread(topics_admin.require, installation(settings))
     async with worker(settings) as app:
         web = Web(settings.web_host, settings.web_port, app.waiting_for)
         await web.start()

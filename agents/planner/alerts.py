@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from agents.planner import messages
 from agents.planner.config import DAY_MS, NEVER
 from agents.planner.shelf import Alert
+from stream.events.instants import text_from_ms as instant
 from stream.events.outgoing import Outgoing
+from stream.events.units import number_from_milli as units
 
 if TYPE_CHECKING:
     from agents.planner.machine import Row
@@ -132,7 +134,7 @@ def money_at_risk_day(row: Row, kind: str) -> float:
 
 def sentence(row: Row, kind: str, what: str) -> str:
     """What a person reads."""
-    text = messages.units
+    text = units
     if what == "resolved":
         numbers = f"{text(row.available)} available, reorder point {text(row.reorder_point)}"
         return f"{kind.replace('_', ' ')} cleared: {numbers}"
@@ -152,11 +154,7 @@ def sentence(row: Row, kind: str, what: str) -> str:
         )
     if kind == "stockout_imminent":
         until = min((o.expected_ms for o in row.orders if o.expected_ms > 0), default=0)
-        when = (
-            f"the receipt expected {messages.instant(until)}"
-            if until
-            else f"{row.policy.lead_days:g} days, the lead time"
-        )
+        when = f"the receipt expected {instant(until)}" if until else f"{row.policy.lead_days:g} days, the lead time"
         return (
             f"{text(row.available)} available may not last until {when}: demand up to then stays under "
             f"{text(row.imminent_point)} only with the asked certainty"

@@ -101,12 +101,14 @@ class FactBook:
         return tuple(getattr(p, name) for name in POLICY.names or ())
 
     def rows_of(self, key: tuple[str, ...], names: list[tuple[str, str]], sku_rows: dict[str, list[int]]) -> list[int]:
-        """Rows whose policy a fact under this key may change, in row order."""
+        """Rows a fact under this key is about, as the facts now stand, in row order."""
         kind = key[0]
         if kind == "item":
             return sku_rows.get(key[1], [])
         if kind == "policy":
             return [r for r in sku_rows.get(key[1], []) if names[r][1] == key[2]]
+        if kind == "location":
+            return [r for r, (_, location) in enumerate(names) if location == key[1]]
         if kind == "supplier":
             return [r for r, (sku, location) in enumerate(names) if self.policy(sku, location).supplier == key[1]]
         return []

@@ -163,32 +163,28 @@ def _find_rows(shelf: Shelf, rows: pa.RecordBatch, occurred_ms: Rows, named: npt
     at = np.flatnonzero(named)
     if len(at) == 0:
         return
-    if len(at) <= FEW_ROWS:
-        _find_few(shelf, rows, occurred_ms, at, row)
-        return
-    sku, location = (rows.column(name).dictionary_encode() for name in ("sku", "location"))
-    places = location.dictionary.to_pylist()
-    code = sku.indices.to_numpy().astype(np.int64)[at] * len(places) + location.indices.to_numpy()[at]
-    unique, first, back = np.unique(code, return_index=True, return_inverse=True)
-    skus = sku.dictionary.to_pylist()
-    found = np.empty(len(unique), np.int64)
     n_before = shelf.n
-    for i in np.argsort(first, kind="stable").tolist():
-        which, where = divmod(int(unique[i]), len(places))
-        found[i] = shelf.row_of(skus[which], places[where], int(occurred_ms[at[first[i]]]))
-    row[at] = found[back.reshape(-1)]
+    (_find_few if len(at) <= FEW_ROWS else _find_many)(shelf, rows, occurred_ms, at, row)
     if shelf.n > n_before:  # without guards the fast lane would decide nothing for a new row's first events
         guards.unsettled(shelf, np.arange(n_before, shelf.n))
 
 
 def _find_few(shelf: Shelf, rows: pa.RecordBatch, occurred_ms: Rows, at: Rows, row: Rows) -> None:
-    """The same one by one."""
     skus, places = rows.column("sku").to_pylist(), rows.column("location").to_pylist()
-    n_before = shelf.n
     for i in at.tolist():
         row[i] = shelf.row_of(skus[i], places[i], int(occurred_ms[i]))
-    if shelf.n > n_before:
-        guards.unsettled(shelf, np.arange(n_before, shelf.n))
+
+
+def _find_many(shelf: Shelf, rows: pa.RecordBatch, occurred_ms: Rows, at: Rows, row: Rows) -> None:
+    sku, location = (rows.column(name).dictionary_encode() for name in ("sku", "location"))
+    skus, places = sku.dictionary.to_pylist(), location.dictionary.to_pylist()
+    code = sku.indices.to_numpy().astype(np.int64)[at] * len(places) + location.indices.to_numpy()[at]
+    unique, first, back = np.unique(code, return_index=True, return_inverse=True)
+    found = np.empty(len(unique), np.int64)
+    for i in np.argsort(first, kind="stable").tolist():
+        which, where = divmod(int(unique[i]), len(places))
+        found[i] = shelf.row_of(skus[which], places[where], int(occurred_ms[at[first[i]]]))
+    row[at] = found[back.reshape(-1)]
 
 
 def _slow_lane(
@@ -263,7 +259,7 @@ def _fact(shelf: Shelf, event: machine.Event, text: str, offset: int, out: Outco
     """Learn or forget a fact; rows whose policy it changes get new thresholds, from this place in the log on."""
     said = orjson.loads(text)
     key = key_of(said) if isinstance(said, dict) else tuple(said)
-    concerned = set(_concerned(shelf, key))
+    concerned = set(shelf.facts.rows_of(key, shelf.names, shelf.sku_rows))
     out.messages += wakes.catch_up(shelf, np.array(sorted(concerned), np.int64))  # by what held until now
     shelf.facts.put(key_text(key), None if event.kind == Kind.FACT_GONE else text)
     shelf.changed_facts.add(key_text(key))
@@ -273,7 +269,7 @@ def _fact(shelf: Shelf, event: machine.Event, text: str, offset: int, out: Outco
         return np.zeros(0, np.int64)
     if key[0] == "policy" and event.kind == Kind.FACT:
         shelf.row_of(key[1], key[2], max(event.occurred_ms, shelf.watermark_ms))
-    rows = np.array(sorted(concerned.union(_concerned(shelf, key))), np.int64)
+    rows = np.array(sorted(concerned.union(shelf.facts.rows_of(key, shelf.names, shelf.sku_rows))), np.int64)
     if len(rows) == 0:
         return rows
     before = shelf.policy[rows].copy()
@@ -298,13 +294,6 @@ def _change_zone(shelf: Shelf, rows: list[int], zone: str) -> None:
         end_ms, day = int(shelf.hot["day_end_ms"][r]), int(shelf.hot["day"][r])
         shelf.hot["next_end_ms"][r] = days.day_after(zone, end_ms, day)[1]
     shelf.dirty_hot[rows] = True
-
-
-def _concerned(shelf: Shelf, key: tuple[str, ...]) -> list[int]:
-    """Rows a fact under this key is about, as the facts now stand."""
-    if key[0] == "location":
-        return [r for r, (_, location) in enumerate(shelf.names) if location == key[1]]
-    return shelf.facts.rows_of(key, shelf.names, shelf.sku_rows)
 
 
 def _carts(shelf: Shelf, batch: pa.RecordBatch, c: Columns, kind: Rows, in_cart: npt.NDArray[np.bool_]) -> None:

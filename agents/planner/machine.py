@@ -19,8 +19,10 @@ from agents.planner.journal import NO_DAY
 from agents.planner.shelf import CLOSED_ONCE, FIELDS, HOT, STOCK_KNOWN, Ahead, Alert, Order, Rows, Shelf
 from models.stock import reorder
 from stream.events.cloudevents import dead_letter
+from stream.events.instants import text_from_ms as instant
 from stream.events.kinds import Flag, Kind, Source
 from stream.events.outgoing import Outgoing
+from stream.events.units import number_from_milli as units
 
 PolicyRow: Any = namedtuple("PolicyRow", POLICY.names or ())  # type: ignore[misc]  # as the dtype says
 
@@ -295,12 +297,12 @@ def _zone_ahead(shelf: Shelf, row: Row) -> str:
 
 def _open_earlier(shelf: Shelf, row: Row, instant_ms: int) -> None:
     zone = shelf.zones[row.zone]
-    for day, units, after, flow in (
+    for day, asked, after, flow in (
         (row.day, row.units0, row.after0, row.flow0),
         (row.day + 1, row.units1, row.after1, row.flow1),
     ):
-        if units or after or flow:
-            row.ahead[day] = Ahead(units, after, flow)
+        if asked or after or flow:
+            row.ahead[day] = Ahead(asked, after, flow)
     row.day = days.day_of(zone, instant_ms)
     row.day_start_ms = days.midnight_ms(zone, row.day)
     row.day_end_ms = days.midnight_ms(zone, row.day + 1)
@@ -379,7 +381,7 @@ def _counted(shelf: Shelf, row: Row, event: Event, moved: int) -> tuple[int, lis
         return 0, []
     if event.occurred_ms < shelf.journal.horizon_ms:
         shelf.counters["refused:count_too_old"] += 1
-        counted, kept = messages.instant(event.occurred_ms), messages.instant(shelf.journal.horizon_ms)
+        counted, kept = instant(event.occurred_ms), instant(shelf.journal.horizon_ms)
         detail = f"counted as of {counted}; movements are kept from {kept} on"
         topic = Source(event.source).topic
         letter = dead_letter(
@@ -479,8 +481,8 @@ def kind_move(kind: int) -> str:
 def _moved(shelf: Shelf, row: Row, order: Order, event: Event) -> Outgoing:
     what = order.status
     shelf.counters[f"replenishments:{what}"] += 1
-    left = f"{messages.units(order.remaining)} still to come"
-    text = f"{messages.units(order.quantity)} of {row.sku} for {row.location}: {what.replace('_', ' ')}, {left}"
+    left = f"{units(order.remaining)} still to come"
+    text = f"{units(order.quantity)} of {row.sku} for {row.location}: {what.replace('_', ' ')}, {left}"
     return messages.replenishment(shelf, row, order, what, event.cause, event.occurred_ms, text, {})
 
 
@@ -491,7 +493,7 @@ def expire(shelf: Shelf, row: Row, cause: str, now_ms: int) -> list[Outgoing]:
         life.expire(order)
         row.sum_orders()
         shelf.counters["replenishments:expired"] += 1
-        text = f"nobody ordered {messages.units(order.remaining)} within the time set; it no longer counts as coming"
+        text = f"nobody ordered {units(order.remaining)} within the time set; it no longer counts as coming"
         out.append(messages.replenishment(shelf, row, order, "expired", cause, now_ms, text, {}))
     return out
 
@@ -526,8 +528,8 @@ def withdraw(shelf: Shelf, row: Row, cause: str, now_ms: int) -> list[Outgoing]:
         life.withdraw(order)
     row.sum_orders()
     shelf.counters["replenishments:cancelled"] += len(gone)
-    text = f"withdrawn: position {messages.units(without)} without it is over reorder point "
-    text += f"{messages.units(row.reorder_point)}" if row.orderable else "or nothing may be ordered"
+    text = f"withdrawn: position {units(without)} without it is over reorder point "
+    text += f"{units(row.reorder_point)}" if row.orderable else "or nothing may be ordered"
     return [messages.replenishment(shelf, row, o, "cancelled", cause, now_ms, text, {}) for o in gone]
 
 
@@ -561,7 +563,7 @@ def propose(shelf: Shelf, row: Row, cause: str, now_ms: int) -> list[Outgoing]:
     row.orders.append(order)
     row.sum_orders()
     shelf.counters["replenishments:proposed"] += 1
-    extra = {"inventory_position_before": messages.units(position), "pack": messages.units(row.policy.pack_milli)}
+    extra = {"inventory_position_before": units(position), "pack": units(row.policy.pack_milli)}
     return [messages.replenishment(shelf, row, order, "proposed", cause, now_ms, text, extra)]
 
 

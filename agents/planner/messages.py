@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from stream.events.cloudevents import outgoing_event
+from stream.events.instants import text_from_ms as instant
 from stream.events.outgoing import Outgoing
+from stream.events.units import number_from_milli as units
 
 if TYPE_CHECKING:
     from agents.planner.machine import Row
@@ -19,12 +21,6 @@ SEVERITY = ("none", "info", "warning", "critical")
 def identity(*parts: str) -> str:
     """A short id that the same cause always gives: 96 bits of BLAKE2b."""
     return hashlib.blake2b("\x00".join(parts).encode(), digest_size=12).hexdigest()
-
-
-def units(milli: int) -> float | int:
-    """A quantity as people write it: 12, 2.5."""
-    whole, rest = divmod(milli, 1000)
-    return whole if rest == 0 else milli / 1000
 
 
 def _text(milli: int) -> str:
@@ -125,10 +121,3 @@ def why_propose(row: Row, quantity: int, position_milli: int) -> str:
         f"+ {_text(row.reorder_point - row.expected)} for {p.service_level * 100:g} % service, {learnt}; "
         f"ordering {_text(quantity)} to reach {_text(position_milli + quantity)}{pack}"
     )
-
-
-def instant(ms: int) -> str:
-    """RFC 3339, UTC."""
-    from stream.events.instants import text_from_ms
-
-    return text_from_ms(ms)

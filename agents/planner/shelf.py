@@ -19,7 +19,7 @@ from agents.planner.config import HISTORY_DAYS, LONG_AGO, NEVER, PlannerConfig
 from agents.planner.facts import POLICY, FactBook
 from agents.planner.journal import Journal
 from models.demand import baseline
-from stream.events.naming import row_key
+from stream.events.naming import row_key, split_row_key
 
 Rows = npt.NDArray[np.int64]
 
@@ -46,7 +46,6 @@ FIELDS = HOT.names or ()
 STOCK_KNOWN = 1  # a receipt, count or adjustment was seen
 CLOSED_ONCE = 2
 LEARNING = 4  # has had demand: days teach from here on
-SELLING = 8  # the row has been evaluated as live (after warm-up)
 
 
 class Order(msgspec.Struct, array_like=True):
@@ -248,8 +247,6 @@ class Shelf:
 
     def add_packed(self, packed: list[tuple[bytes, bytes, bytes]]) -> None:
         """Load rows from (key, hot, model), whatever their order."""
-        from stream.events.naming import split_row_key
-
         packed.sort(key=lambda p: int.from_bytes(p[1][:4], "little"))
         self._room(max(1024, len(packed) * 5 // 4))
         for i, (key, hot, model) in enumerate(packed):

@@ -7,30 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from agents.planner.messages import instant, units
 from agents.planner.shelf import Rows, Shelf
-from stream.events.naming import split_row_key
+from stream.events.instants import text_from_ms as instant
+from stream.events.units import number_from_milli as units
 from stream.events.units import text_from_milli
 
 FOREVER_DAYS = 9_999.0
-READABLE = [
-    "on_hand",
-    "allocated",
-    "available",
-    "on_order",
-    "in_transit",
-    "backordered",
-    "inventory_position",
-    "demand_rate_day",
-    "reorder_point",
-    "order_up_to",
-    "safety_stock",
-    "days_of_cover",
-    "open_proposals",
-    "alerts",
-    "updated_at",
-    "as_of_offset",
-]
 _POSITION = ["on_hand", "allocated", "on_order", "in_transit", "reorder_point", "order_up_to"]
 _QUANTITIES = ["on_hand", "allocated", "on_order", "in_transit", "reorder_point", "order_up_to", "safety_stock"]
 
@@ -144,8 +126,3 @@ def on_hand_as_of(shelf: Shelf, row: int, instant_ms: int) -> int:
             f"movements are kept from {instant(shelf.journal.horizon_ms)} on, not from {instant(instant_ms)}"
         )
     return int(shelf.hot["on_hand"][row]) - shelf.journal.moved_after(row, instant_ms)
-
-
-def split(key: str) -> tuple[str, str]:
-    """SKU and location of a readable key."""
-    return split_row_key(key)

@@ -12,6 +12,7 @@ import numpy as np
 from agents.planner import days, guards, machine, messages, plan
 from agents.planner.config import HISTORY_DAYS, LONG_AGO, NEVER
 from agents.planner.shelf import CLOSED_ONCE, LEARNING, STOCK_KNOWN, Ahead, Rows, Shelf, Wake
+from agents.planner.view import position_data
 from models.demand import baseline
 from models.demand.contract import fade_pool
 from stream.events.outgoing import Outgoing
@@ -226,8 +227,6 @@ def _fetch_ahead(shelf: Shelf, row: int) -> None:
 
 def send_positions(shelf: Shelf, rows: Rows, wake: Wake) -> list[Outgoing]:
     """The changed positions of rows, each at most once an interval of event time."""
-    from agents.planner.view import position_data
-
     out = []
     for row, data in zip(rows.tolist(), position_data(shelf, rows), strict=True):
         key = shelf.keys[row].decode()

@@ -47,11 +47,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from agents.reconcile import compare
     from agents.reconcile.stocklist import FIELDS, read_stock_list
     from agents.replay.formats.options import pairs
-    from agents.replay.local import changed
     from stream.events.units import milli_from_text
 
     if args.namespace is not None:
-        settings = changed(settings, namespace=args.namespace)
+        settings = settings.changed(namespace=args.namespace)
     instant_ms = _instant_ms(args.as_of)
     try:
         tolerance_milli = milli_from_text(args.tolerance)

@@ -95,12 +95,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _replay(args: argparse.Namespace, order: Any, loaded: Any, here: Settings) -> dict[str, Any]:
+    from agents.installation import installation
     from agents.replay import local
     from agents.replay import run as replay
     from stream.transport import topics_admin
 
     if not args.local:
-        topics_admin.require(local.installation(here))
+        topics_admin.require(installation(here))
         return replay.replay(order, loaded, here, lambda: None)
     with local.stack(here) as (theirs, worker):
         return replay.replay(order, loaded, theirs, lambda: local.check(worker))
@@ -108,8 +109,6 @@ def _replay(args: argparse.Namespace, order: Any, loaded: Any, here: Settings) -
 
 def _settings(args: argparse.Namespace, settings: Settings) -> Settings:
     """The settings of this replay; those of an embedded worker suit the file unless they are set."""
-    from agents.replay import local
-
     changes: dict[str, Any] = {}
     if args.local:
         suits = {"namespace": LOCAL_NAMESPACE, "clock": "event", "mark_interval_ms": LOCAL_MARK_INTERVAL_MS}
@@ -124,7 +123,7 @@ def _settings(args: argparse.Namespace, settings: Settings) -> Settings:
             f"RESTOCK_PUBLISH_AFTER is {settings.publish_after}, --warm-until {args.warm_until}",
             f"set RESTOCK_PUBLISH_AFTER={args.warm_until} for the workers of a new namespace and for this command",
         )
-    return local.changed(settings, **changes)
+    return settings.changed(**changes)
 
 
 def _order(args: argparse.Namespace, here: Settings) -> Any:

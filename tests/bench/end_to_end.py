@@ -289,8 +289,6 @@ def latency(bench: Bench) -> None:
     watcher.join()
     took = sorted((at - acknowledged[key]) * 1000 for key, at in held if key in acknowledged)
     assert took, "no alert came"
-    skip = int(len(took) * 0.0)
-    took = took[skip:]
     report(
         rate=bench.chosen.rate,
         seconds=bench.chosen.seconds,

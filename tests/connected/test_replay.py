@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from agents import cli
+from agents.installation import installation
 from agents.replay import local
 from agents.replay.pipeline import Pipeline
 from agents.settings import Settings, load, variable
@@ -108,9 +109,9 @@ def settings(kafka: Broker, redis_server: Server) -> Settings:
 
 @pytest.fixture(scope="module")
 def worker(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
-    topics_admin.create(local.installation(settings))
+    topics_admin.create(installation(settings))
     log = tmp_path_factory.mktemp("worker") / "worker.log"
-    child = Child([sys.executable, "-m", "agents.cli", "worker"], log, local.environment(settings))
+    child = Child([sys.executable, "-m", "agents.cli", "worker"], log, settings.environment())
     yield child
     child.stop()
 
