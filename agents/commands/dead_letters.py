@@ -30,7 +30,7 @@ def add_parser(subparsers: Any) -> None:
         subparsers,
         "dead-letters",
         "List, show or send again what was refused.",
-        "restock dead-letters list --reason quantity",
+        "restock dead-letters list --reason bad_quantity",
         log_level=False,
     ).add_subparsers(dest="action", metavar="action", required=True, title="actions")
     _add_list(commands)
