@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
 
 import pyarrow as pa
 
@@ -14,6 +15,7 @@ from agents.installation import installation
 from agents.intake.agent import Intake
 from agents.planner.agent import Planner
 from agents.settings import Settings
+from agents.version import installed_version
 from agents.web import Web
 from stream.ledger.kafka_publisher import KafkaPublisher
 from stream.ledger.redis_ledger import RedisLedger
@@ -33,21 +35,28 @@ def run_worker(settings: Settings) -> int:
 async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
     """Run a worker in this loop until `stop`, or a signal where that is None."""
     warm_up()
+    watching.begin(installed_version())
     await asyncio.to_thread(topics_admin.require, installation(settings))
-    async with worker(settings) as app:
+    async with worker(settings) as (app, ledger):
         web = Web(settings.web_host, settings.web_port, app.waiting_for)
         await web.start()
-        gauges = asyncio.create_task(watching.watch_partitions(app))
+        gauges = [asyncio.create_task(watch) for watch in _watches(app, ledger)]
         try:
             await serve(app, stop)
         finally:
-            gauges.cancel()
+            for task in gauges:
+                task.cancel()
             await web.stop()
 
 
+def _watches(app: App, ledger: RedisLedger) -> list[Coroutine[Any, Any, None]]:
+    """What keeps the gauges current."""
+    return [watching.watch_partitions(app), watching.watch_redis(ledger.health)]
+
+
 @contextlib.asynccontextmanager
-async def worker(settings: Settings) -> AsyncIterator[App]:
-    """A worker's app with its neighbours; their connections are let go at the end."""
+async def worker(settings: Settings) -> AsyncIterator[tuple[App, RedisLedger]]:
+    """A worker's app and its ledger; the connections of all neighbours are let go at the end."""
     transactions = await abilities.transactions(settings)
     there = transactions or await abilities.has_transactions(settings.brokers)
     ledger = RedisLedger(settings.redis_url, settings.namespace, command_s=settings.redis_timeout_ms / 1000)
@@ -66,7 +75,7 @@ async def worker(settings: Settings) -> AsyncIterator[App]:
     # A broker without producer ids is the embedded one, whose log end is one short.
     config = wiring.transport_config(settings, end_slack=0 if there else 1)
     try:
-        yield build(config, intake, planner, watching.polled)
+        yield build(config, intake, planner, watching.polled), ledger
     finally:
         await sender.close()
         await publisher.close()

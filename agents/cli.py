@@ -15,12 +15,12 @@ import os
 import sys
 import traceback
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from agents import logs
 from agents.commands.parsing import Parser
 from agents.settings import load, unknown_variables
+from agents.version import installed_version
 from stream.errors import RestockError
 
 COMMANDS = {
@@ -95,14 +95,6 @@ def parser(names: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
 def _command(name: str) -> Any:
     """The module of a command."""
     return importlib.import_module(COMMANDS[name])
-
-
-def installed_version() -> str:
-    """The version of the installed distribution; `unknown` when run from a bare tree."""
-    try:
-        return version("restock")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def page(generated: str) -> str:

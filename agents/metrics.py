@@ -35,7 +35,7 @@ DECLARED: list[Declared] = []
 # 1 ms to 30 s: a keep takes milliseconds, a neighbour that is away takes its whole time-out
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 # an alert may wait for the end of a local day, so its latency reaches to hours
-LATENCY = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 600.0, 3_600.0, 86_400.0)
+LATENCY = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 3_600.0, 86_400.0)
 RECORDS = (1, 10, 50, 100, 500, 1_000, 2_000, 4_000, 8_000, 16_000)
 
 
@@ -79,6 +79,9 @@ LAG_SECONDS = _gauge(
     "lag_seconds", "Age of the last handled record while more are waiting; 0 at the end.", "topic", "partition"
 )
 PARTITIONS_OWNED = _gauge("partitions_owned", "Partitions this worker holds, by agent.", "agent")
+PARTITIONS_EXPECTED = _gauge(
+    "partitions_expected", "Partitions there are to be held by all workers together, by agent.", "agent"
+)
 WATERMARK_AGE_SECONDS = _gauge(
     "watermark_age_seconds", "How far a shelf's watermark lies behind the wall clock.", "shelf"
 )
@@ -95,9 +98,23 @@ OUTBOX_MESSAGES = _gauge("outbox_messages", "Messages kept and not yet known to 
 OUTBOX_STUCK_SECONDS = _gauge(
     "outbox_stuck_seconds", "How long the relay has made no progress while messages wait; 0 when none does.", "shelf"
 )
+OUTBOX_AGE_SECONDS = _gauge(
+    "outbox_age_seconds",
+    "How long the oldest message of the outbox has been waiting, as far as this worker saw it; 0 when none does.",
+    "shelf",
+)
 FENCE_REFUSALS = _counter(
     "fence_refusals", "Writes the ledger refused: `fenced` (a newer owner) or `stale` (Redis rolled back).", "cause"
 )
+
+REDIS_UP = _gauge("redis_up", "1 while Redis answers this worker, else 0.")
+REDIS_MEMORY_BYTES = _gauge("redis_memory_bytes", "Memory Redis uses; every worker shows the same.")
+REDIS_MEMORY_LIMIT_BYTES = _gauge("redis_memory_limit_bytes", "Redis' `maxmemory`; 0 where it has none.")
+REDIS_DURABLE = _gauge(
+    "redis_durable", "1 where Redis keeps an append-only file and its last write to it went well, else 0."
+)
+
+BUILD_INFO = _gauge("build_info", "1; the label says which version this worker is.", "version")
 
 ALERTS_OPEN = _gauge("alerts_open", "Alerts open now.", "shelf", "kind")
 ALERT_LATENCY_SECONDS = _histogram(

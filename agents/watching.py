@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Sequence
+import logging
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from agents import metrics
@@ -13,21 +14,47 @@ from agents.intake.translate import Translated, translate
 from agents.planner.agent import alerts_open, watermark_age_s
 from agents.planner.alerts import KINDS
 from agents.planner.shelf import Shelf
+from stream.errors import RestockError
 from stream.events.instants import parse_ms
 from stream.events.outgoing import Outgoing
-from stream.events.topics import SKU_EVENTS, STOCK_ALERTS
-from stream.ledger.publisher import Publisher
+from stream.events.refusals import Reason
+from stream.events.topics import SKU_EVENTS, SOURCES, STOCK_ALERTS
+from stream.ledger.publisher import TOPICS, Publisher
+from stream.ledger.redis_ledger import Health
 from stream.ledger.relay import Relay
 from stream.transport.app import App
+
+log = logging.getLogger(__name__)
 
 OF_A_SHELF = (
     metrics.SKU_LOCATIONS,
     metrics.WATERMARK_AGE_SECONDS,
     metrics.OUTBOX_MESSAGES,
     metrics.OUTBOX_STUCK_SECONDS,
+    metrics.OUTBOX_AGE_SECONDS,
 )
 
 LOOK_S = 1.0  # how often gauges are set: a shelf's alerts are counted one by one
+HEALTH_S = 5.0  # how often Redis is asked how it is: the answer takes it about 0.1 ms
+HEALTH_WITHIN_S = 4.0  # an answer that takes longer is none
+
+
+def begin(version: str) -> None:
+    """Show every counter at 0 from the start: one that appears at 1 has not increased, and no rule sees it."""
+    metrics.BUILD_INFO.labels(version).set(1)
+    metrics.REDIS_UP.set(0)
+    for topic in SOURCES:
+        metrics.LATE_EVENTS.labels(topic)
+        for outcome in ("accepted", "refused", "tick"):
+            metrics.EVENTS.labels(topic, outcome)
+        for reason in Reason:
+            metrics.DEAD_LETTERS.labels(topic, str(reason))
+    for outcome in ("folded", "repeated"):
+        metrics.ROWS.labels(outcome)
+    for cause in ("fenced", "stale"):
+        metrics.FENCE_REFUSALS.labels(cause)
+    for topic in TOPICS:
+        metrics.PUBLISHED.labels(topic)
 
 
 def timed_translate(*args: Any) -> Translated:
@@ -63,6 +90,7 @@ class PlannerWatcher:
         self._states: dict[int, Shelf] = {}
         self._looked_s: dict[int, float] = {}
         self._progress: dict[int, tuple[object, float]] = {}  # shelf -> how far its relay was, and since when
+        self._queues: dict[int, tuple[Relay, Queue]] = {}
 
     def polled(self, shelf: int, rows: int, repeated: int, shelf_state: Shelf) -> None:
         """A shelf folded its part of a poll."""
@@ -97,8 +125,36 @@ class PlannerWatcher:
             self._progress[shelf] = done, steady_s()
         metrics.OUTBOX_MESSAGES.labels(shelf).set(waiting)
         metrics.OUTBOX_STUCK_SECONDS.labels(shelf).set(steady_s() - self._progress[shelf][1] if waiting else 0.0)
+        metrics.OUTBOX_AGE_SECONDS.labels(shelf).set(self._queue(shelf, relay).age_s(relay, steady_s()))
         if shelf in self._states:
             self._look(shelf)
+
+    def _queue(self, shelf: int, relay: Relay) -> Queue:
+        """What we know of a relay's queue; nothing where it is a new one."""
+        known = self._queues.get(shelf)
+        if known is None or known[0] is not relay:
+            known = self._queues[shelf] = relay, Queue()
+        return known[1]
+
+
+class Queue:
+    """How long the oldest message of a relay has waited, by looking at it now and then."""
+
+    def __init__(self) -> None:
+        self._looks: deque[tuple[int, float]] = deque()  # messages numbered below this were there at that time
+
+    def age_s(self, relay: Relay, now_s: float) -> float:
+        """Age of the oldest message, as of the first look that saw it."""
+        head = relay.waiting.head(1, 1)
+        if not head:
+            self._looks.clear()
+            return 0.0
+        oldest, end = head[0][0], head[0][0] + len(relay.waiting)
+        while self._looks and self._looks[0][0] <= oldest:
+            self._looks.popleft()
+        if not self._looks or self._looks[-1][0] < end:  # bounded: a full relay takes no more
+            self._looks.append((end, now_s))
+        return now_s - self._looks[0][1]
 
 
 class MeasuredPublisher:
@@ -126,8 +182,26 @@ def occurred_ms(message: Outgoing) -> int:
     return parse_ms(next(value for name, value in message.headers if name == "ce_time").decode())
 
 
+async def watch_redis(health: Callable[[], Awaitable[Health]]) -> None:
+    """Set the gauges of Redis every few seconds, for as long as the worker runs."""
+    while True:
+        try:
+            found = await asyncio.wait_for(health(), HEALTH_WITHIN_S)
+        except (RestockError, TimeoutError):
+            metrics.REDIS_UP.set(0)
+        else:
+            metrics.REDIS_UP.set(1)
+            metrics.REDIS_MEMORY_BYTES.set(found.memory_bytes)
+            metrics.REDIS_MEMORY_LIMIT_BYTES.set(found.memory_limit_bytes)
+            metrics.REDIS_DURABLE.set(int(found.durable))
+        await asyncio.sleep(HEALTH_S)
+
+
 async def watch_partitions(app: App) -> None:
     """Set the gauges of partitions once a second, for as long as the worker runs."""
+    for desk in app.desks:
+        there = sum(count for topic, count in app.partition_counts.items() if topic in desk.topics)
+        metrics.PARTITIONS_EXPECTED.labels(desk.name).set(there)
     shown: set[tuple[str, int]] = set()
     while True:
         await asyncio.sleep(LOOK_S)

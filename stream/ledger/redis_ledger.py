@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from stream.errors import Away, Fenced
 from stream.ledger.entries import entries, read_entry
@@ -24,6 +24,14 @@ from stream.ledger.wire import Call, Wire
 TOKENS_REMEMBERED = 16  # a roll-back over more take-overs than these looks like a newer owner; 33 B each
 SLICE_FIELDS = 2_000  # one HSCAN step: 2,000 rows of 1.5 kB are 3 MB, some 5 ms of Redis' one thread
 SLICE_ENTRIES = 1_000  # outbox entries read at once, about 1 kB each
+
+
+class Health(NamedTuple):
+    """How Redis itself is."""
+
+    memory_bytes: int  # used
+    memory_limit_bytes: int  # `maxmemory`; 0: none
+    durable: bool  # it keeps an append-only file, and its last write to it went well
 
 
 class RedisLedger:
@@ -83,6 +91,13 @@ class RedisLedger:
     async def source_done(self, positions: Mapping[tuple[str, int], SourcePosition]) -> None:
         """Advance intake's positions; each stored number becomes the greater of old and new."""
         await self._wire.run("advance", [self._advance_call(at, done) for at, done in positions.items()])
+
+    async def health(self) -> Health:
+        """How Redis itself is: one round trip. Raises Away."""
+        calls = [("INFO", "memory"), ("INFO", "persistence")]
+        memory, file = await self._wire.ask("ask Redis how it is", calls)
+        durable = int(file["aof_enabled"]) == 1 and file["aof_last_write_status"] == "ok"
+        return Health(int(memory["used_memory"]), int(memory.get("maxmemory", 0)), durable)
 
     async def close(self) -> None:
         """Let go of connections."""
