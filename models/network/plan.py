@@ -5,6 +5,7 @@ What is uncoupled is solved in slices of SKUs, so that a hundred thousand of the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -81,12 +82,18 @@ NOTHING_FIXED = Fixed(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
 
 
 def plan(
-    p: Picture, fixed: Fixed = NOTHING_FIXED, gap: float = GAP, rounds_most: int = 40, arcs_exact: int = ARCS_EXACT
+    p: Picture,
+    fixed: Fixed = NOTHING_FIXED,
+    gap: float = GAP,
+    rounds_most: int = 40,
+    arcs_exact: int = ARCS_EXACT,
+    enough: Callable[[], bool] = lambda: False,
 ) -> Plan:
     """The best transfers of a picture, after its fixed send-outs.
 
     Where a minimum cannot be reached the plan comes as near as can be and says who is to blame; fixed send-outs that
-    need more than is there, or than a lane may carry, are left out and blamed.
+    need more than is there, or than a lane may carry, are left out and blamed. `enough` ends the search for a better
+    plan than the one there is (time is up); the bound says how good that one is.
     """
     lawful, blames = _lawful(p, fixed)
     rest = _after(p, lawful)
@@ -95,7 +102,7 @@ def plan(
         for limit in (rest.lanes.capacity_units, rest.lanes.capacity_weight, rest.lanes.capacity_volume)
     )
     slices = [slice(0, len(p.on_hand))] if coupled else _slices(len(p.on_hand))
-    parts = [_part(rest, piece, gap, rounds_most, arcs_exact) for piece in slices]
+    parts = [_part(rest, piece, gap, rounds_most, arcs_exact, enough) for piece in slices]
     return _joined(p, lawful, blames, parts)
 
 
@@ -111,10 +118,10 @@ class _Part:
     flow: Flow
 
 
-def _part(p: Picture, piece: slice, gap: float, rounds_most: int, arcs_exact: int) -> _Part:
+def _part(p: Picture, piece: slice, gap: float, rounds_most: int, arcs_exact: int, enough: Callable[[], bool]) -> _Part:
     some = p.some(piece)
     built = transfer.build(some)
-    return _Part(piece.start, some, built, solve(built.circulation, gap, rounds_most, arcs_exact))
+    return _Part(piece.start, some, built, solve(built.circulation, gap, rounds_most, arcs_exact, enough=enough))
 
 
 def _lawful(p: Picture, fixed: Fixed) -> tuple[Fixed, list[Blame]]:

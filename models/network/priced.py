@@ -12,6 +12,7 @@ exactly. Its prices go back into the bound. The gap between plan and bound is wh
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -39,15 +40,23 @@ class _Cut(NamedTuple):
     use: Floats  # (g, r)
 
 
-def solve_priced(c: Circulation, gap: float = GAP, rounds_most: int = 40, start: Floats | None = None) -> Flow:
+def solve_priced(
+    c: Circulation,
+    gap: float = GAP,
+    rounds_most: int = 40,
+    start: Floats | None = None,
+    enough: Callable[[], bool] = lambda: False,
+) -> Flow:
     """A whole plan, a bound and prices; stops when the plan is within `gap` of the bound, or after `rounds_most`.
 
-    `start` (r,): prices to begin with, such as the last plan's.
+    `start` (r,): prices to begin with, such as the last plan's. `enough` is asked once a round: where it says so (time
+    is up), the best plan and bound there are end it; a lawful plan there always is.
     """
     prices = sample_prices(c) if start is None else start
     groups, plan = _groups(c), None
     best, units, cut = _ask(c, groups, prices)
     cuts, box = [cut], BOX_FIRST * (prices + max(float(prices.mean()), _usual(c)))
+    number = 0
     for number in range(1, rounds_most + 1):
         wanted, ceiling = _model(c, cuts, prices, box)
         near = ceiling - best <= gap / 2 * abs(best) or number >= rounds_most * 3 // 4
@@ -65,9 +74,11 @@ def solve_priced(c: Circulation, gap: float = GAP, rounds_most: int = 40, start:
             box = box * 0.5
         if plan is not None and plan.cost + c.reward * plan.shortfall - best <= gap * abs(best):
             return replace(plan, bound=best, prices=prices, rounds=number)
+        if enough():
+            break
     plan = plan or whole.from_fractions(c, _torn(c, prices, units), exact=False)
     near = plan.cost + c.reward * plan.shortfall - best <= gap * abs(best)
-    return replace(plan, bound=best, prices=prices, rounds=rounds_most, proven=near)
+    return replace(plan, bound=best, prices=prices, rounds=number, proven=near)
 
 
 def _usual(c: Circulation) -> float:

@@ -145,3 +145,17 @@ def test_minimums_are_reached_or_said_to_be_missed(seed: int) -> None:
     within_limits(p, answer)
     assert np.all(after + answer.missing_units >= p.minimum - 1e-6)
     assert answer.feasible == (answer.missing_units.sum() == 0)
+
+
+@settings(max_examples=10, deadline=None)
+@given(SEEDS)
+def test_a_search_that_is_cut_short_still_gives_a_lawful_plan_and_a_true_bound(seed: int) -> None:
+    """When time is up after the first round there is a whole plan, never worse than doing nothing, and its bound."""
+    c = transfer.build(random_picture(30, 5, seed, limited=True)).circulation
+    exact = linear.solve_linear(c, "simplex")
+    cut = priced.solve_priced(c, gap=1e-9, enough=lambda: True)
+    assert cut.rounds == 1
+    assert cut.bound <= exact.cost + 1e-4 * abs(exact.cost) + 1e-6
+    assert exact.cost - 1e-6 <= cut.cost <= 1e-9
+    assert np.all(used(c, cut.units) <= c.limit + 1e-6)
+    assert np.all(balance(c, cut.units) == 0)
