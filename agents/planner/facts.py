@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from agents.planner.calendar import Calendar
 from agents.planner.config import Policy
 from stream.events.instants import parse_day
 
@@ -50,6 +51,9 @@ class FactBook:
     def __init__(self, default: Policy) -> None:
         self.default = default
         self.facts: dict[str, str] = {}
+        self.categories: list[str] = [""]  # in order of first use; the numbers are nowhere kept
+        self.calendar = Calendar()
+        self._category: dict[str, int] = {"": 0}
         self._parsed: dict[str, dict[str, Any]] = {}
 
     def put(self, key: str, fact: str | None) -> None:
@@ -59,6 +63,11 @@ class FactBook:
             self.facts.pop(key, None)
         else:
             self.facts[key] = fact
+        key_parts = tuple(orjson.loads(key))
+        if key_parts[0] == "calendar":
+            self.calendar.put(key_parts, None if fact is None else orjson.loads(fact))
+        elif key_parts[0] == "location":
+            self.calendar.put_location(key_parts[1], None if fact is None else orjson.loads(fact))
 
     def get(self, *key: str) -> dict[str, Any]:
         """The fact under a key, empty where nothing was said."""
@@ -99,6 +108,14 @@ class FactBook:
         """The policy as one record of POLICY."""
         p = self.policy(sku, location)
         return tuple(getattr(p, name) for name in POLICY.names or ())
+
+    def category_number(self, sku: str, location: str) -> int:
+        """The number of the row's category in `categories`."""
+        category = self.policy(sku, location).category
+        number = self._category.setdefault(category, len(self.categories))
+        if number == len(self.categories):
+            self.categories.append(category)
+        return number
 
     def rows_of(self, key: tuple[str, ...], names: list[tuple[str, str]], sku_rows: dict[str, list[int]]) -> list[int]:
         """Rows a fact under this key is about, as the facts now stand, in row order."""

@@ -275,6 +275,8 @@ def _fact(shelf: Shelf, event: machine.Event, text: str, offset: int, out: Outco
     before = shelf.policy[rows].copy()
     for r in rows.tolist():
         shelf.policy[r] = shelf.facts.policy_record(*shelf.names[r])
+        shelf.category[r] = shelf.facts.category_number(*shelf.names[r])
+    shelf.facts.calendar.regroup()
     rows = np.asarray(rows[(before != shelf.policy[rows]) | (shelf.hot["as_of_offset"][rows] == offset)], np.int64)
     if len(rows) == 0:
         return rows

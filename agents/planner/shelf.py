@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agents.planner import days
+from agents.planner.calendar import Plan
 from agents.planner.carts import Carts
 from agents.planner.config import HISTORY_DAYS, LONG_AGO, NEVER, PlannerConfig
 from agents.planner.facts import POLICY, FactBook
@@ -97,6 +98,7 @@ class Shelf:
     def __init__(self, config: PlannerConfig) -> None:
         self.config = config
         self.facts = FactBook(config.policy)
+        self.plan: Plan = self.facts.calendar
         self.journal = Journal(config.journal_rows, config.journal_days)
         self.carts = Carts(config.cart_silence_ms, config.carts_max)
         self.n = 0
@@ -140,6 +142,7 @@ class Shelf:
         self.model = grown(at("model"), (capacity, baseline.WIDTH), np.float64)
         self.history = grown(at("history"), (capacity, HISTORY_DAYS), np.int64)
         self.policy = grown(at("policy"), (capacity,), POLICY)
+        self.category = grown(at("category"), (capacity,), np.int64)
         self.due = grown(at("due"), (capacity,), np.int64, NEVER)
         self.guard_lo = grown(at("guard_lo"), (capacity,), np.int64, LONG_AGO)
         self.guard_hi = grown(at("guard_hi"), (capacity,), np.int64, NEVER)
@@ -186,6 +189,7 @@ class Shelf:
         self.index[sku, location] = row
         self.sku_rows.setdefault(sku, []).append(row)
         self.policy[row] = self.facts.policy_record(sku, location)
+        self.category[row] = self.facts.category_number(sku, location)
         self.fact_zone[row] = self.zone_id(self.facts.zone(location))
         return row
 
