@@ -11,6 +11,7 @@ from agents.planner.config import NEVER
 from agents.planner.machine import Row, take
 from agents.planner.shelf import Rows, Shelf
 from models.demand import baseline
+from models.demand.contract import Outlook, no_ahead
 from models.stock import reorder
 
 LEVELS = np.array([0.5, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995])
@@ -39,9 +40,9 @@ def replan(shelf: Shelf, rows: Rows, now_ms: Rows) -> None:
     """
     hot, p = shelf.hot, shelf.policy[rows]
     state, day = np.ascontiguousarray(shelf.model[rows]), hot["day"][rows] - 1
-    outlook = baseline.outlook(state, shelf.pool, day, horizon_days(shelf, rows), LEVELS)
-    rate, mean = outlook.mean_day_units, outlook.mean_sum_units
-    point = np.maximum(reorder.reorder_point_units(LEVELS, outlook.quantile_sum_units, p["service_level"]), 0.0)
+    outlook = _outlook(shelf, state, day, horizon_days(shelf, rows), LEVELS)
+    rate, mean, quantile = outlook.mean_period_units, outlook.mean_sum_units[:, 0], outlook.quantile_sum_units[:, 0]
+    point = np.maximum(reorder.reorder_point_units(LEVELS, quantile, p["service_level"]), 0.0)
     spread = ndtri(np.clip(p["service_level"], 0.5, 0.9999)) * rate * p["lead_days_sd"]
     safety = np.sqrt(reorder.safety_stock_units(point, mean) ** 2 + spread**2)
     point = np.where(spread > 0, np.maximum(point, mean + safety), point)
@@ -64,8 +65,11 @@ def replan(shelf: Shelf, rows: Rows, now_ms: Rows) -> None:
 
 def _imminent(shelf: Shelf, state: Floats, day: Rows, wait_days: Rows, step: Rows) -> Rows:
     level = np.array([1.0 - shelf.config.stockout_limit])
-    quantile = baseline.outlook(state, shelf.pool, day, wait_days, level).quantile_sum_units[:, 0]
-    return reorder.to_milli_up(quantile, step)
+    return reorder.to_milli_up(_outlook(shelf, state, day, wait_days, level).quantile_sum_units[:, 0, 0], step)
+
+
+def _outlook(shelf: Shelf, state: Floats, day: Rows, days_ahead: Rows, levels: Floats) -> Outlook:
+    return baseline.FAMILY.outlook(state, {"pool": shelf.pool}, day, days_ahead[:, None], no_ahead(len(day)), levels)
 
 
 def replan_imminent(shelf: Shelf, row: Row, now_ms: int) -> None:

@@ -172,7 +172,7 @@ class Shelf:
             hot["price"][row] = np.nan
             hot["as_of_offset"][row] = self.offset
             hot["sent_offset"][row] = -1
-            self.model[row] = baseline.fresh(1)[0]
+            self.model[row] = baseline.FAMILY.fresh(np.zeros(1, np.int64))[0]
             self.dirty_model[row] = self.dirty_hot[row] = self.dirty_view[row] = True
             if not self.live:
                 hot["timer_ms"][row] = self.config.warm_until_ms

@@ -14,7 +14,7 @@ from agents.planner.config import HISTORY_DAYS, LONG_AGO, NEVER
 from agents.planner.shelf import CLOSED_ONCE, LEARNING, STOCK_KNOWN, Ahead, Rows, Shelf, Wake
 from agents.planner.view import position_data
 from models.demand import baseline
-from models.demand.contract import fade_pool
+from models.demand.contract import observation
 from stream.events.outgoing import Outgoing
 
 
@@ -65,7 +65,7 @@ def arrive(shelf: Shelf, offset: int) -> list[Outgoing]:
 
 def _freeze(shelf: Shelf) -> None:
     """What rows learnt of each other until now is what this closing reads."""
-    shelf.pool = fade_pool(shelf.pool + shelf.pool_next)
+    shelf.pool = baseline.fade_pool(shelf.pool + shelf.pool_next)
     shelf.pool_next = np.zeros_like(shelf.pool)
 
 
@@ -173,11 +173,11 @@ def _learn(shelf: Shelf, rows: Rows, units_milli: Rows) -> None:
     h = shelf.hot[rows]
     state = np.ascontiguousarray(shelf.model[rows])
     units = np.maximum(units_milli, 0) / 1000.0
-    closed = baseline.close(state, shelf.pool, h["day"], units, exposure(shelf, rows), plan.horizon_days(shelf, rows))
+    seen = observation(h["day"], units, exposure(shelf, rows), plan.horizon_days(shelf, rows))
+    closed = baseline.FAMILY.close(state, {"pool": shelf.pool}, seen)
     shelf.model[rows] = closed.state
     shelf.hot["flags"][rows] |= LEARNING
-    told = closed.bin >= 0
-    np.add.at(shelf.pool_next, (closed.segment[told], closed.bin[told]), 1)
+    shelf.pool_next = shelf.pool_next + baseline.counts(closed.told)
 
 
 def exposure(shelf: Shelf, rows: Rows) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

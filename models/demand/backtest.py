@@ -56,7 +56,7 @@ def forecast_history(
                 head.guest = trainer(period, taught)
             out = head.outlook(period, _filled(ahead[: head.periods], head.periods, plan))
             if period in wanted:
-                told.append((out.mean_sum_units, out.quantile_sum_units))
+                told.append((out.mean_sum_units[:, 0], out.quantile_sum_units[:, 0]))
     return [
         Forecasts(np.array(wanted), head.periods, np.array([m for m, _ in told]), np.array([q for _, q in told]))
         for head, told in zip(heads, kept, strict=True)

@@ -20,7 +20,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.demand.contract import NO_BIN, Bools, Closing, Floats, Ints, IntsLike, Outlook
+from models.demand.contract import (
+    Ahead,
+    Bools,
+    Closing,
+    Explanation,
+    Family,
+    Floats,
+    Ints,
+    IntsLike,
+    Observation,
+    Outlook,
+    Shared,
+    State,
+    Told,
+)
 
 VERSION = 1
 LONGEST_TRACKED_DAYS = 64
@@ -58,65 +72,126 @@ SLOT_COLUMNS = [SLOT_FROM + SLOTS * k for k in range(6)]  # day made, span, mean
 WIDTH = SLOT_FROM + SLOTS * 6  # 143 float64, 1,144 B
 
 NEVER = -1.0
+NO_BIN = -1  # this closing has no error to add to the pool
+POOL_LIMIT_COUNTS = 200_000
+NAMES = ("fast level", "slow level", "weekly, usual level", "weekly, slow level", "TSB")
 
 
-def fresh(n: int) -> Floats:
-    """State of `n` rows nobody has seen demand of, shape (n, WIDTH): forecast 0, reorder point 0."""
-    state = np.zeros((n, WIDTH))
-    state[:, [LAST_DAY, BLOCK_FROM]] = NEVER
-    # A seen day without demand, which fades: one sale on a row's first day is not a trend, later it biases nothing.
-    state[:, [FAST_DAYS, MID_DAYS, SLOW_DAYS]] = 1.0
-    state[:, SLOT_FROM : SLOT_FROM + SLOTS] = NEVER
-    return state
+class Baseline:
+    """The family as the contract has it; forecasts any horizon, learns the first one asked for."""
+
+    name = "baseline"
+    version = VERSION
+    row = np.dtype((np.float64, (WIDTH,)))
+    told = np.dtype([("segment", "<i8"), ("bin", "<i8")])
+    heads = 1
+    plan: tuple[str, ...] = ()
+    guests: tuple[str, ...] = ()
+
+    def fresh(self, phase: IntsLike) -> State:
+        """State of rows nobody has seen demand of, shape (n, WIDTH): forecast 0, reorder point 0."""
+        state = np.zeros(len(phase), self.row)
+        state[:, [LAST_DAY, BLOCK_FROM]] = NEVER
+        # A seen day without demand, which fades: one sale on a row's first day is not a trend, later it biases nothing.
+        state[:, [FAST_DAYS, MID_DAYS, SLOW_DAYS]] = 1.0
+        state[:, SLOT_FROM : SLOT_FROM + SLOTS] = NEVER
+        return state
+
+    def fresh_shared(self) -> Shared:
+        """A pool without evidence: counts (SEGMENTS, BINS) of errors in row spreads."""
+        return {"pool": np.zeros((SEGMENTS, BINS), dtype=np.int64)}
+
+    def close(self, state: State, shared: Shared, seen: Observation) -> Closing:  # noqa: ARG002 no use for the pool here
+        """Learn one closed local day of each row."""
+        return close_day(state, seen)
+
+    def settle(self, shared: Shared, told: Told) -> Shared:
+        """The pool with one count more for each row that has an error, halved where it is full."""
+        return {"pool": fade_pool(shared["pool"] + counts(told))}
+
+    def outlook(
+        self,
+        state: State,
+        shared: Shared,
+        period: IntsLike,
+        horizons: IntsLike,
+        ahead: Ahead,  # noqa: ARG002 it knows no plan
+        levels: Floats,
+    ) -> Outlook:
+        """Mean and quantiles of demand summed over each of `horizons` (n, J)."""
+        made = [outlook_of(state, shared["pool"], period, horizon, levels) for horizon in np.asarray(horizons).T]
+        weights = _weights(state)
+        return Outlook(
+            _mix(weights, _rates(state)),
+            np.stack([mean for mean, _ in made], axis=1),
+            np.stack([quantile for _, quantile in made], axis=1),
+            state[:, CYCLES].astype(np.int64),
+        )
+
+    def explain(self, state: State, shared: Shared) -> Explanation:  # noqa: ARG002 experts are weighed a row
+        """Weights of the five smoothers and the root of their recent squared error of 4-day sums."""
+        loss = np.sqrt(state[:, LOSS : LOSS + EXPERTS] / np.maximum(state[:, LOSS_WEIGHT], 1.0)[:, None])
+        return Explanation(NAMES, np.stack(_weights(state), axis=1), loss, (("",) * EXPERTS,) * len(state))
+
+    def adopt(
+        self,
+        state: State,
+        guest: int,
+        as_of: IntsLike,  # noqa: ARG002
+        horizons: IntsLike,  # noqa: ARG002
+        quantile_sum_units: Floats,  # noqa: ARG002
+        levels: Floats,  # noqa: ARG002
+    ) -> State:
+        """There are no guests here."""
+        raise ValueError(f"the baseline family has no guest {guest}")
+
+    def inherit(self, source: Family, state: State, phase: IntsLike) -> State:
+        """Rows of its own kind only."""
+        if source.version != self.version:
+            raise ValueError(f"the baseline family cannot take over rows of {source.name}")
+        return state.reshape(len(phase), WIDTH).copy()
 
 
-def close(
-    state: Floats,
-    pool: Ints,  # noqa: ARG001 the contract lets a family read the frozen pool; this one does not need to
-    day_number: IntsLike,
-    demand_units: Floats,
-    exposure: Floats,
-    horizon_days: IntsLike,
-) -> Closing:
-    """Learn one closed local day of each row; returns new state, `state` itself is not touched.
+FAMILY = Baseline()
 
-    `demand_units` (n,) of the day, `exposure` (n,) in 0..1, the share of the day in which demand could be seen (0:
-    closed, or out of stock: nothing is learnt), `horizon_days` (n,) lead time plus review in days from here on.
-    """
+
+def close_day(state: Floats, seen_day: Observation) -> Closing:
+    """Learn one closed local day of each row; returns new state, `state` itself is not touched."""
     state = np.array(state, dtype=np.float64, order="C")
-    day = np.asarray(day_number, dtype=np.float64)
-    seen = np.clip(np.nan_to_num(np.asarray(exposure, dtype=np.float64), nan=0.0), 0.0, 1.0)
+    horizon_days = seen_day.horizons[:, 0]
+    day = np.asarray(seen_day.period, dtype=np.float64)
+    seen = np.clip(np.nan_to_num(np.asarray(seen_day.exposure, dtype=np.float64), nan=0.0), 0.0, 1.0)
     seen = np.where(seen >= MIN_EXPOSURE, seen, 0.0)
-    units = _cleaned(state, np.asarray(demand_units, dtype=np.float64), seen)
-    segment = segment_of(state, horizon_days)
-    errors = _mature_slots(state, day, units, seen)
+    units = _cleaned(state, np.asarray(seen_day.units, dtype=np.float64), seen)
+    told = np.zeros(len(state), FAMILY.told)
+    told["segment"] = segment_of(state, horizon_days)
+    told["bin"] = _mature_slots(state, day, units, seen)
     _mature_block(state, day, units, seen)
     _learn_levels(state, day, units, seen)
     state[:, LAST_DAY] = day
     state[:, SEEN_DAYS] += seen
     _open_block(state, day)
     _open_slot(state, day, _tracked(horizon_days))
-    return Closing(state, segment, errors)
+    return Closing(state, told)
 
 
-def outlook(state: Floats, pool_frozen: Ints, day_number: IntsLike, horizon_days: IntsLike, levels: Floats) -> Outlook:
-    """Mean and quantiles of demand summed over the `horizon_days` (n,) that follow `day_number` (n,).
+def outlook_of(
+    state: Floats, pool: Ints, day_number: IntsLike, horizon_days: IntsLike, levels: Floats
+) -> tuple[Floats, Floats]:
+    """Mean (n,) and quantiles (n, K) of demand summed over the `horizon_days` (n,) that follow `day_number` (n,).
 
-    `levels` (K,) in (0, 1), ascending. Quantiles (n, K) never cross and are never negative.
+    Quantiles never cross and are never negative.
     """
     horizon = np.maximum(np.asarray(horizon_days, dtype=np.float64), 0.0)
     day = np.asarray(day_number, dtype=np.float64)
-    weights = _weights(state)
-    mean_sum = _mix(weights, _sums(state, day, horizon))
-    mean_day = _mix(weights, _rates(state))
+    mean_sum = _mix(_weights(state), _sums(state, day, horizon))
     tracked = _tracked(horizon_days)
     stretch = np.where(horizon > tracked, horizon / tracked, 1.0)
     spread = _spread(state, tracked, mean_sum / stretch) * stretch
-    error = _error_quantiles(pool_frozen, np.asarray(levels, dtype=np.float64))
+    error = _error_quantiles(pool, np.asarray(levels, dtype=np.float64))
     segment = segment_of(state, horizon_days)
     quantile = np.maximum(mean_sum[:, None] + spread[:, None] * error[segment], 0.0)
-    quantile = np.where((mean_sum > 0)[:, None], quantile, 0.0)
-    return Outlook(mean_day, mean_sum, quantile, state[:, CYCLES].astype(np.int64))
+    return mean_sum, np.where((mean_sum > 0)[:, None], quantile, 0.0)
 
 
 def segment_of(state: Floats, horizon_days: IntsLike) -> Ints:
@@ -300,6 +375,19 @@ def _tracked(horizon_days: IntsLike) -> Floats:
 
 
 # --- the pool -------------------------------------------------------------------------------------------------------
+
+
+def counts(told: Told) -> Ints:
+    """What rows told, as counts (SEGMENTS, BINS): sums of integers, so the order is free."""
+    told = told[told["bin"] != NO_BIN]
+    grown = np.zeros((SEGMENTS, BINS), dtype=np.int64)
+    np.add.at(grown, (told["segment"], told["bin"]), 1)  # rows repeat: `+=` would keep only the last
+    return grown
+
+
+def fade_pool(pool: Ints) -> Ints:
+    """Halve the segments that hold more than POOL_LIMIT_COUNTS: a pool forgets and never overflows."""
+    return np.where(pool.sum(axis=1, keepdims=True) > POOL_LIMIT_COUNTS, pool // 2, pool)
 
 
 def _bin_of(error: Floats) -> Ints:

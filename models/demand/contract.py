@@ -1,16 +1,24 @@
-"""What every family of forecasters promises to the fold that keeps its state.
+"""What every family of forecasters promises to whoever keeps its state: the planner's fold, and so the backtest.
 
-A family is a set of pure functions over arrays. A row is one SKU at one location; its state is one row of a float64
-matrix, so `state[i].tobytes()` is all there is to keep and `np.frombuffer` brings it back exactly. Days are local days,
-counted as integers since any fixed day (day_number mod 7 is the weekday).
+A family is a set of pure functions over arrays. A *row* is one SKU at one location, and its state is one record of
+`family.row`: `state[i].tobytes()` is all there is to keep and `np.frombuffer` brings it back exactly. What rows of a
+shelf know together is `Shared`: named arrays (coefficients, pooled counts, calibration shifts). A *period* is a local
+day, an ordinal week or a month, counted as an integer since any fixed one (day number mod 7 is the weekday).
 
-Three promises, held by `tests/models/conformance.py`:
+One closing, whatever its slices:
 
-* *Cut-invariance*: a row's result is a function of that row (and of the frozen pool) alone. Closing rows in any slices
-  gives the bytes that closing all of them at once gives.
-* *Commuting pools*: what rows tell each other is integer counts added to `pool[segment, bin]`, so the order of adding
-  does not matter; a closing reads only the pool frozen before it.
-* *Boundedness*: whatever came in, every answer is finite, not negative, and quantiles do not cross.
+1. `close(state[rows], shared, observation)` for each slice of rows: `shared` is frozen until all have closed. It gives
+   the rows' new state and `told`, one fixed-width record a row of what everybody may learn from it.
+2. `settle(shared, told)` once, with the `told` of all rows that closed, in the order of their row numbers.
+3. `outlook(...)` at any time, between 1 and 2 as well.
+
+Promises, held by `tests/models/conformance.py`:
+
+* *Cut-invariance*: what a row gets from `close`, `outlook` and `explain` is a function of that row and of the frozen
+  shared state alone. Rows in any slices, the same bytes.
+* *Order*: `settle` is a function of its arguments; so slices, batches and workers cannot show.
+* *Boundedness*: whatever came in, answers are finite, not negative, of the data's size, and quantiles do not cross.
+* *Continuity*: `inherit` takes over another family's rows, so that a family is changed without losing what rows know.
 """
 
 from __future__ import annotations
@@ -25,19 +33,99 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 IntsLike: TypeAlias = npt.NDArray[np.integer[Any]]
+State: TypeAlias = npt.NDArray[Any]  # n records of `family.row`
+Told: TypeAlias = npt.NDArray[Any]  # n records of `family.told`
+Shared: TypeAlias = dict[str, npt.NDArray[Any]]  # never changed in place
 
-NO_BIN = -1  # this closing has no error to add to the pool
+SIGNALS = ("viewed", "added", "removed", "abandoned", "converted")
+CLOSURE = "closure"  # a plan column of this name is the share of the period in which nothing can be bought
+PRICE = "price"  # plan columns whose names begin so are logarithms of a price; others are flags in 0..1
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What is known of the periods to come: `plan` (n, A, C), the C columns of `family.plan` in each of the next A.
+
+    A price is the logarithm of price over any reference that is fixed for the row (NaN: not known); a flag is 0..1.
+    Beyond A, and where the array is empty, nothing is planned and prices stay as they were last.
+    """
+
+    plan: Floats
+
+    def of(self, rows: slice) -> Ahead:
+        """The part of some rows."""
+        return Ahead(self.plan[rows])
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One closed period of n rows.
+
+    `period` (n,) grows from close to close (periods left out count as not seen). `units` (n,) wanted in it, `exposure`
+    (n,) in 0..1 the share of it in which demand could be seen (0: closed or sold out, nothing is learnt). `horizons`
+    (n, H), at most `family.heads` columns, are the numbers of periods whose sum is to be forecast from here on: lead
+    time plus review first, then the fixed ones. `plan` (n, C) as in `Ahead`, of this period. `signals` (n, 5) are the
+    period's units viewed, added to carts, removed, abandoned and converted. `groups` (n, 2) number rows alike by
+    location and by category (any integers).
+    """
+
+    period: IntsLike
+    units: Floats
+    exposure: Floats
+    horizons: IntsLike
+    plan: Floats
+    ahead: Ahead
+    signals: Floats
+    groups: IntsLike
+
+    def of(self, rows: slice) -> Observation:
+        """The part of some rows."""
+        return Observation(
+            self.period[rows],
+            self.units[rows],
+            self.exposure[rows],
+            self.horizons[rows],
+            self.plan[rows],
+            self.ahead.of(rows),
+            self.signals[rows],
+            self.groups[rows],
+        )
+
+
+def observation(
+    period: IntsLike,
+    units: Floats,
+    exposure: Floats,
+    horizons: IntsLike,
+    *,
+    plan: Floats | None = None,
+    ahead: Floats | None = None,
+    signals: Floats | None = None,
+    groups: IntsLike | None = None,
+) -> Observation:
+    """An observation; what is not given is nothing: no plan, no cart, one group. One horizon a row may be (n,)."""
+    n = len(units)
+    return Observation(
+        np.asarray(period),
+        units,
+        exposure,
+        np.asarray(horizons).reshape(n, -1),
+        np.zeros((n, 0)) if plan is None else plan,
+        Ahead(np.zeros((n, 0, 0)) if ahead is None else ahead),
+        np.zeros((n, len(SIGNALS))) if signals is None else signals,
+        np.zeros((n, 2), np.int64) if groups is None else groups,
+    )
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a family expects of the days after `day_number`, one entry per row.
+    """What a family expects of the periods after the last closed one; J horizons, K levels.
 
-    `mean_day_units` is the mean of one average day, `mean_sum_units` the mean of demand summed over the horizon,
-    `quantile_sum_units` (n, K) its quantiles at the levels asked for, `cycles` how many horizons' errors were learnt.
+    `mean_period_units` (n,) is the mean of one average period, `mean_sum_units` (n, J) the mean of demand summed over
+    each horizon, `quantile_sum_units` (n, J, K) its quantiles, `cycles` (n,) how many horizons' errors were learnt.
     """
 
-    mean_day_units: Floats
+    mean_period_units: Floats
     mean_sum_units: Floats
     quantile_sum_units: Floats
     cycles: Ints
@@ -45,57 +133,68 @@ class Outlook:
 
 @dataclass(frozen=True)
 class Closing:
-    """State after one closed day, and the count each row adds to the pool (`bin` is NO_BIN where it adds none)."""
+    """State after one closed period, and what each row tells the others."""
 
-    state: Floats
-    segment: Ints
-    bin: Ints
+    state: State
+    told: Told
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Who carries a row at its first horizon: E experts by name, weights (n, E), recent loss (n, E) in units, and why.
+
+    `out` holds, a row and expert, an empty text where the expert is in, else why it is out.
+    """
+
+    experts: tuple[str, ...]
+    weights: Floats
+    loss_units: Floats
+    out: tuple[tuple[str, ...], ...]
 
 
 class Family(Protocol):
-    """A family of forecasters: a module (or object) with these names."""
+    """A family of forecasters."""
 
-    WIDTH: int
-    VERSION: int
-    SEGMENTS: int
-    BINS: int
+    name: str
+    version: int  # of the bytes of `row`, one number a family and layout: packed rows carry it
+    row: np.dtype[Any]
+    told: np.dtype[Any]
+    heads: int  # horizons a row learns at once
+    plan: tuple[str, ...]  # names of the plan columns
+    guests: tuple[str, ...]  # experts that compute elsewhere and are taken over by `adopt`
 
-    def fresh(self, n: int) -> Floats:
-        """State of `n` rows nobody has seen demand of, shape (n, WIDTH)."""
+    def fresh(self, phase: IntsLike) -> State:
+        """State of rows nobody has seen demand of; `phase` (n,), any fixed number a row, spreads work over periods."""
 
-    def segment_of(self, state: Floats, horizon_days: IntsLike) -> Ints:
-        """The pool segment each row belongs to, shape (n,)."""
+    def fresh_shared(self) -> Shared:
+        """What rows know together before any has closed."""
 
-    def close(
-        self,
-        state: Floats,
-        pool: Ints,
-        day_number: IntsLike,
-        demand_units: Floats,
-        exposure: Floats,
-        horizon_days: IntsLike,
-    ) -> Closing:
-        """Learn one closed local day a row; `exposure` in 0..1 is the share of it in which demand could be seen."""
+    def close(self, state: State, shared: Shared, seen: Observation) -> Closing:
+        """Learn one closed period a row; neither `state` nor `shared` is touched."""
+
+    def settle(self, shared: Shared, told: Told) -> Shared:
+        """What all rows learn from those that closed; `told` in the order of their row numbers."""
 
     def outlook(
-        self, state: Floats, pool_frozen: Ints, day_number: IntsLike, horizon_days: IntsLike, levels: Floats
+        self, state: State, shared: Shared, period: IntsLike, horizons: IntsLike, ahead: Ahead, levels: Floats
     ) -> Outlook:
-        """The distribution of demand summed over the `horizon_days` after `day_number`, the last closed day."""
+        """The distribution of demand summed over each of `horizons` (n, J) after `period` (n,), the last closed one.
+
+        `levels` (K,) in (0, 1), ascending.
+        """
+
+    def explain(self, state: State, shared: Shared) -> Explanation:
+        """Which experts carry each row, and why others do not."""
+
+    def adopt(
+        self, state: State, guest: int, as_of: IntsLike, horizons: IntsLike, quantile_sum_units: Floats, levels: Floats
+    ) -> State:
+        """Take over a guest's quantiles (n, J, K) of sums over `horizons` (n, J), made after period `as_of` (n,)."""
+
+    def inherit(self, source: Family, state: State, phase: IntsLike) -> State:
+        """The rows of another family as rows of this one: levels and evidence are kept, what is not known is fresh."""
 
 
-def empty_pool(family: Family) -> Ints:
-    """A pool without evidence, shape (SEGMENTS, BINS)."""
-    return np.zeros((family.SEGMENTS, family.BINS), dtype=np.int64)
-
-
-def add_to_pool(pool: Ints, closing: Closing) -> Ints:
-    """The pool with one count more for each row that has an error; sums of integers, so the order is free."""
-    told = closing.bin != NO_BIN
-    grown = pool.copy()
-    np.add.at(grown, (closing.segment[told], closing.bin[told]), 1)  # rows repeat: `+=` would keep only the last
-    return grown
-
-
-def fade_pool(pool: Ints, limit_counts: int = 200_000) -> Ints:
-    """Halve the segments that hold more than `limit_counts`, so that a pool forgets and never overflows."""
-    return np.where(pool.sum(axis=1, keepdims=True) > limit_counts, pool // 2, pool)
+def no_ahead(n: int) -> Ahead:
+    """Nothing is known of the periods to come."""
+    return Ahead(np.zeros((n, 0, 0)))

@@ -130,7 +130,7 @@ class Horizon:
         self.pending.append(_Pending(features, bases, scale, middle, segment, born, told, final))
         self.origins += 1
         mean = np.where(born, mean, 0.0)
-        return Outlook(mean / self.periods, mean, final, self.pooled.weight.astype(np.int64))
+        return Outlook(mean / self.periods, mean[:, None], final[:, None], self.pooled.weight.astype(np.int64))
 
     def _fresh_regression(self, columns: int) -> SegmentedRegression:
         prior = np.zeros((len(self.levels), columns))
