@@ -135,7 +135,7 @@ class Baseline:
 
     def adopt(
         self,
-        state: State,
+        state: State,  # noqa: ARG002
         guest: int,
         as_of: IntsLike,  # noqa: ARG002
         horizons: IntsLike,  # noqa: ARG002
