@@ -7,7 +7,6 @@ from typing import Any
 
 from stream.events.kinds import Source
 
-STATE_VERSION = 1
 HISTORY_DAYS = 42  # closed days kept a row: six weeks, so that a weekly pattern is seen six times
 DAY_MS = 86_400_000
 NEVER = 2**62  # ms; later than any event, and sums with it do not overflow
@@ -65,6 +64,7 @@ class PlannerConfig:
     positions_interval_ms: int = 1_000
     warm_until_ms: int = LONG_AGO  # nothing is decided or published before the watermark reaches it
     slice_rows: int = 2_000  # a sweep's slice: 2,000 rows of 5 us are 10 ms
+    version: int = 1  # of a log's beginning, see versions.py; a switch record in it leads to later ones
     force_slow: bool = False  # tests: send every row through the slow lane
 
     def fixed(self) -> dict[str, Any]:

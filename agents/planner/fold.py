@@ -52,6 +52,8 @@ def fold(shelf: Shelf, records: Sequence[SkuRecord]) -> Outcome:
 def _fold_one(shelf: Shelf, record: SkuRecord, out: Outcome) -> None:
     shelf.offset = record.offset
     shelf.live = shelf.watermark_ms >= shelf.config.warm_until_ms
+    if record.switch:
+        _switch(shelf, record.switch, out)
     columns = numbers(record.rows)
     keep = _admit(shelf, columns, out)
     touched = np.zeros(0, np.int64)
@@ -65,6 +67,13 @@ def _fold_one(shelf: Shelf, record: SkuRecord, out: Outcome) -> None:
         wakes.refresh_due(shelf, touched)
     shelf.offset = record.offset + 1
     out.messages += wakes.arrive(shelf, record.offset)
+
+
+def _switch(shelf: Shelf, version: int, out: Outcome) -> None:
+    """What is pending was due before: it is decided by the version until now."""
+    out.messages += wakes.finish(shelf)
+    shelf.switch(version)
+    guards.unsettled(shelf, np.arange(shelf.n))
 
 
 # -- admit ------------------------------------------------------------------------------------------------------------

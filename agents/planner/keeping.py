@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 import orjson
 
-from agents.planner import guards, wakes
-from agents.planner.config import STATE_VERSION, PlannerConfig
+from agents.planner import guards, versions, wakes
+from agents.planner.config import PlannerConfig
 from agents.planner.shelf import Rows, Shelf, Wake
 from agents.planner.view import readable
 from stream.errors import PartitionsChanged, SetupError
@@ -66,7 +66,7 @@ def _encoded(text: str | None) -> bytes | None:
 def meta(shelf: Shelf) -> dict[bytes, bytes]:
     """The shelf's own numbers, by field; of these a write carries the ones that changed."""
     return {
-        b"version": str(STATE_VERSION).encode(),
+        **version_fields(shelf.readers, shelf.version),
         b"fixed": _json(shelf.config.fixed()),
         b"marks": _json({f"{s}:{p}": m for (s, p), m in sorted(shelf.marks.items())}),
         b"high_water": _json({f"{s}:{p}": v for (s, p), v in sorted(shelf.high_water.items())}),
@@ -82,17 +82,24 @@ def meta(shelf: Shelf) -> dict[bytes, bytes]:
     }
 
 
+def version_fields(readers: int, version: int) -> dict[bytes, bytes]:
+    """Which code may read the shelf, and by which version it decides. 0.1.0 knows only the former, and is version 1."""
+    said = {b"version": str(readers).encode()}
+    return said if readers == versions.FIRST else {**said, b"deciding": str(version).encode()}
+
+
 def _json(value: Any) -> bytes:
     return orjson.dumps(value)
 
 
 def load(config: PlannerConfig, sections: Mapping[str, Mapping[bytes, bytes]], offset: int) -> Shelf:
     """The shelf as it was kept. Raises PartitionsChanged or SetupError where it was begun under another shape."""
-    shelf = Shelf(config)
     kept = sections.get("meta", {})
     if not kept:
-        return shelf
-    shelf.config = config = _checked(config, kept)
+        return Shelf(config)
+    config = _checked(config, kept)
+    shelf = Shelf(config)
+    shelf.readers = int(kept[b"version"])
     shelf.offset, shelf.kept_meta = offset, dict(kept)
     shelf.watermark_ms = int(kept[b"watermark_ms"])
     shelf.live = shelf.watermark_ms >= config.warm_until_ms
@@ -125,13 +132,13 @@ def load(config: PlannerConfig, sections: Mapping[str, Mapping[bytes, bytes]], o
 
 
 def _checked(config: PlannerConfig, kept: Mapping[bytes, bytes]) -> PlannerConfig:
-    """The configuration, with what was fixed when the shelf was begun: the end of its warm-up is its history."""
-    version = int(kept[b"version"])
-    if version > STATE_VERSION:
+    """The configuration, with what the shelf's own history fixed: the end of its warm-up, its version."""
+    readers = int(kept[b"version"])
+    if readers > versions.NEWEST:
         raise SetupError(
             f"shelf {config.shelf} was written by newer code",
-            f"its state has version {version}, this code writes {STATE_VERSION}",
-            "start the newer version, or restore a snapshot taken before the upgrade",
+            f"its state has version {readers}, this code writes up to version {versions.NEWEST}",
+            "start the newer release; to go back, restore a snapshot taken before `restock upgrade --finish`",
         )
     then, now = orjson.loads(kept[b"fixed"]), config.fixed()
     for name in ("shape", "shelves"):
@@ -148,4 +155,5 @@ def _checked(config: PlannerConfig, kept: Mapping[bytes, bytes]) -> PlannerConfi
             f"it was {then['namespace']}, is {now['namespace']}",
             "set RESTOCK_NAMESPACE back",
         )
-    return replace(config, warm_until_ms=then["warm_until_ms"])
+    version = int(kept.get(b"deciding", kept[b"version"]))
+    return replace(config, warm_until_ms=then["warm_until_ms"], version=version)

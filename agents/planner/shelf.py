@@ -13,35 +13,22 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from agents.planner import days
+from agents.planner import days, versions
 from agents.planner.calendar import Plan
 from agents.planner.carts import Carts
 from agents.planner.config import HISTORY_DAYS, LONG_AGO, NEVER, PlannerConfig
 from agents.planner.facts import POLICY, FactBook
 from agents.planner.journal import Journal
 from models.demand import baseline
+from models.demand.contract import Family
 from stream.events.naming import row_key, split_row_key
 
 Rows = npt.NDArray[np.int64]
 
-_I8 = (  # noqa: SIM905 one line a meaning
-    # where the stock is; milli
-    "on_hand allocated in_transit on_order confirmed proposed "
-    # the open day and the next: demand to be learnt, cancelled after the day's end, net flow of available stock
-    "day day_start_ms day_end_ms next_end_ms opening flow0 flow1 units0 units1 after0 after1 "
-    # what the last closing decided; milli
-    "reorder_point order_up_to safety_stock expected imminent_point over_point cycles "
-    # bookkeeping in event time
-    "alerting counted_ms count_off_day timer_ms sent_ms sent_offset updated_ms as_of_offset zone flags "
-    # totals since the row began; milli
-    "ordered cancelled returned fulfilled received written_off late "
-    # carts; milli
-    "viewed added removed abandoned converted"
-).split()
-_F8 = ["demand_rate", "price"]
-
-HOT = np.dtype([(name, "<i8") for name in _I8] + [(name, "<f8") for name in _F8])
+HOT = versions.VERSIONS[-1].hot
 FIELDS = HOT.names or ()
+STATE_FROM = 1 + HISTORY_DAYS * 8  # where forecaster state begins in a packed model
+ROW_BITS = 24  # of the number before a packed row; the rest is its version less one
 
 # bits of `flags`
 STOCK_KNOWN = 1  # a receipt, count or adjustment was seen
@@ -97,6 +84,8 @@ class Shelf:
 
     def __init__(self, config: PlannerConfig) -> None:
         self.config = config
+        self.version = config.version  # how it decides and is packed; only a switch record moves it
+        self.readers = config.version  # code must have this version to read it; an upgrade raises it before the switch
         self.facts = FactBook(config.policy)
         self.plan: Plan = self.facts.calendar
         self.journal = Journal(config.journal_rows, config.journal_days)
@@ -126,6 +115,11 @@ class Shelf:
         self.kept_meta: dict[bytes, bytes] = {}  # as last written
         self.live = config.warm_until_ms <= LONG_AGO  # whether decisions are taken; set by fold and wakes
 
+    @property
+    def family(self) -> Family:
+        """The forecasters of the shelf's version."""
+        return versions.version(self.version).family
+
     # -- rows -----------------------------------------------------------------------------------------------------
 
     def _room(self, capacity: int) -> None:
@@ -139,7 +133,7 @@ class Shelf:
             return getattr(self, name, None)
 
         self.hot = grown(at("hot"), (capacity,), HOT)
-        self.model = grown(at("model"), (capacity, baseline.WIDTH), np.float64)
+        self.model = grown(at("model"), (capacity,), self.family.row)
         self.history = grown(at("history"), (capacity, HISTORY_DAYS), np.int64)
         self.policy = grown(at("policy"), (capacity,), POLICY)
         self.category = grown(at("category"), (capacity,), np.int64)
@@ -172,7 +166,7 @@ class Shelf:
             hot["price"][row] = np.nan
             hot["as_of_offset"][row] = self.offset
             hot["sent_offset"][row] = -1
-            self.model[row] = baseline.FAMILY.fresh(np.zeros(1, np.int64))[0]
+            self.model[row] = self.family.fresh(np.full(1, row))[0]
             self.dirty_model[row] = self.dirty_hot[row] = self.dirty_view[row] = True
             if not self.live:
                 hot["timer_ms"][row] = self.config.warm_until_ms
@@ -213,12 +207,12 @@ class Shelf:
     # -- bytes ----------------------------------------------------------------------------------------------------
 
     def pack_hot(self, rows: Rows) -> dict[bytes, bytes | None]:
-        """Packed hot values: u32 row number, the numbers, then what few rows have."""
-        blob = self.hot[rows].tobytes()
-        size = HOT.itemsize
+        """Packed hot values: row number and version (u32), the numbers, then what few rows have."""
+        packed = versions.packed_layout(self.version, HOT, self.hot[rows])
+        blob, size, tag = packed.tobytes(), packed.dtype.itemsize, (self.version - 1) << ROW_BITS
         out: dict[bytes, bytes | None] = {}
         for i, row in enumerate(rows.tolist()):
-            out[self.keys[row]] = row.to_bytes(4, "little") + blob[i * size : (i + 1) * size] + self._tail(row)
+            out[self.keys[row]] = (row | tag).to_bytes(4, "little") + blob[i * size : (i + 1) * size] + self._tail(row)
         return out
 
     def _tail(self, row: int) -> bytes:
@@ -229,33 +223,66 @@ class Shelf:
 
     def pack_model(self, rows: Rows) -> dict[bytes, bytes | None]:
         """Packed model values: version u8, closed days, forecaster state."""
-        return {
-            self.keys[row]: bytes([baseline.VERSION]) + self.history[row].tobytes() + self.model[row].tobytes()
-            for row in rows.tolist()
-        }
-
-    def unpack_row(self, row: int, hot: bytes, model: bytes) -> None:
-        """Put a packed row back at its number."""
-        self.hot[row] = np.frombuffer(hot, HOT, 1, 4)[0]
-        tail = hot[4 + HOT.itemsize :]
-        if tail:
-            orders, alerts, ahead = _tail_decode(tail)
-            for kept, where in ((orders, self.orders), (alerts, self.alerts), (ahead, self.ahead)):
-                if kept:
-                    where[row] = kept  # type: ignore[assignment]
-        if model[0] != baseline.VERSION:
-            raise ValueError(f"model state version {model[0]}; this code reads {baseline.VERSION}")
-        split = 1 + HISTORY_DAYS * 8
-        self.history[row] = np.frombuffer(model[1:split], np.int64)
-        self.model[row] = np.frombuffer(model[split:], np.float64)
+        head = bytes([self.version])
+        return {self.keys[row]: head + self.history[row].tobytes() + self.model[row].tobytes() for row in rows.tolist()}
 
     def add_packed(self, packed: list[tuple[bytes, bytes, bytes]]) -> None:
-        """Load rows from (key, hot, model), whatever their order."""
-        packed.sort(key=lambda p: int.from_bytes(p[1][:4], "little"))
+        """Load rows from (key, hot, model), whatever their order, and bring all to the shelf's version."""
+        packed.sort(key=lambda p: _number(p[1]))
         self._room(max(1024, len(packed) * 5 // 4))
+        older: dict[int, tuple[list[int], list[bytes]]] = {}  # version -> rows, their packed states
         for i, (key, hot, model) in enumerate(packed):
             row = self._add(*split_row_key(key.decode()))
-            assert row == i == int.from_bytes(hot[:4], "little"), (
-                f"row numbers of shelf {self.config.shelf} have a gap at {i}"
-            )
-            self.unpack_row(row, hot, model)
+            assert row == i == _number(hot), f"row numbers of shelf {self.config.shelf} have a gap at {i}"
+            self._unpack_hot(row, hot)
+            self.history[row] = np.frombuffer(model[1:STATE_FROM], np.int64)
+            if model[0] == self.version:
+                self.model[row] = np.frombuffer(model[STATE_FROM:], self.family.row)[0]
+            else:
+                rows, states = older.setdefault(model[0], ([], []))
+                rows.append(row)
+                states.append(model[STATE_FROM:])
+        for since, (rows, states) in older.items():
+            state = np.frombuffer(b"".join(states), versions.version(since).family.row)
+            self.model[rows] = versions.inherited(state, np.array(rows), since, self.version)
+
+    def _unpack_hot(self, row: int, hot: bytes) -> None:
+        self.hot[row], tail = unpacked(hot)
+        if tail:
+            orders, alerts, ahead = _tail_decode(tail)
+            for found, where in ((orders, self.orders), (alerts, self.alerts), (ahead, self.ahead)):
+                if found:
+                    where[row] = found  # type: ignore[assignment]
+
+    # -- versions -------------------------------------------------------------------------------------------------
+
+    def switch(self, to: int) -> None:
+        """Decide and pack as version `to` from here on; one that is reached already changes nothing.
+
+        Rows are packed anew when they change next. Raises SetupError for a version this code does not have.
+        """
+        versions.version(to)
+        while self.version < to:
+            since, kept, rows = self.version, self.model, np.arange(self.n)
+            self.version += 1
+            self.model = np.zeros(self.capacity, self.family.row)
+            self.model[rows] = versions.inherited(kept[rows], rows, since, self.version)
+            versions.version(self.version).switch(self)
+        self.readers = max(self.readers, self.version)
+
+
+def unpacked(hot: bytes) -> tuple[Any, bytes]:
+    """The numbers of a packed row, a record of HOT whatever version packed it; and what few rows have."""
+    kept = versions.version((int.from_bytes(hot[:4], "little") >> ROW_BITS) + 1).hot
+    numbers, tail = np.frombuffer(hot, kept, 1, 4), hot[4 + kept.itemsize :]
+    if kept == HOT:
+        return numbers[0], tail
+    whole = np.zeros(1, HOT)
+    for name in kept.names or ():
+        whole[name] = numbers[name]
+    return whole[0], tail
+
+
+def _number(hot: bytes) -> int:
+    """The row's number in the shelf, from its packed values."""
+    return int.from_bytes(hot[:4], "little") & ((1 << ROW_BITS) - 1)

@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import orjson
 import redis
 
 from agents import clock
-from agents.planner.shelf import HOT
+from agents.planner.shelf import HOT, unpacked
 from agents.settings import Settings
 from stream.errors import Away
 from stream.events.instants import text_from_ms
@@ -67,7 +66,7 @@ class Pipeline:
         found: Totals = {}
         for packed in self._each_shelf("HGETALL", "hot"):
             for key, raw in packed.items():
-                values = np.frombuffer(raw, HOT, 1, 4)[0]
+                values, _ = unpacked(raw)
                 found[split_row_key(key.decode())] = dict(zip(HOT.names or (), values.tolist(), strict=True))
         return found
 

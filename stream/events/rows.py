@@ -5,6 +5,13 @@ Arrow record batch (its schema is fixed by the version byte and not repeated).
 
     "RS" | version u8 | marks u16 | marks * (source u8, partition i32, mark_ms i64, through_offset i64) | Arrow batch
 
+A *switch* has neither rows nor marks; from it on the shelf decides by another version of the planner:
+
+    "RS" | version u8 | 0xFFFF | 0x01 | version of the planner u16
+
+No record has that many marks. Release 0.1.0 cannot read a switch and ends (rather than set it aside as not ours and go
+on, deciding otherwise than the log says); the ledger has refused it with a reason before, see `restock upgrade`.
+
 Source coordinates (source, partition, offset, line) name a row for ever: they are how the planner recognises repeats.
 """
 
@@ -50,6 +57,8 @@ NUMBERS = tuple(f.name for f in SCHEMA if not (pa.types.is_string(f.type) or pa.
 
 _HEAD = struct.Struct("<2sBH")
 _MARK = struct.Struct("<Biqq")
+_SWITCH = struct.Struct("<2sBHBH")  # shorter than a head and one mark
+_NO_ROWS, _IS_SWITCH = 0xFFFF, 1
 
 
 class Mark(NamedTuple):
@@ -68,6 +77,7 @@ class SkuRecord:
     offset: int
     rows: pa.RecordBatch
     marks: tuple[Mark, ...]
+    switch: int = 0  # the planner's version from here on; 0: as before
 
 
 def encode(rows: pa.RecordBatch, marks: tuple[Mark, ...] | list[Mark]) -> bytes:
@@ -81,6 +91,15 @@ def encode(rows: pa.RecordBatch, marks: tuple[Mark, ...] | list[Mark]) -> bytes:
     return head + b"".join(_MARK.pack(*m) for m in marks) + bytes(rows.serialize())
 
 
+def switch_frame(version: int) -> bytes:
+    """The frame that takes a shelf to a version of the planner.
+
+    >>> decode(switch_frame(2), 7).switch
+    2
+    """
+    return _SWITCH.pack(b"RS", VERSION, _NO_ROWS, _IS_SWITCH, version)
+
+
 def decode(frame: bytes, offset: int) -> SkuRecord:
     """Read a frame back. Raises ValueError where it is not one of ours."""
     if len(frame) < _HEAD.size or frame[:2] != b"RS":
@@ -88,9 +107,17 @@ def decode(frame: bytes, offset: int) -> SkuRecord:
     _, version, n = _HEAD.unpack_from(frame)
     if version != VERSION:
         raise ValueError(f"sku-events frame version {version}; this code reads {VERSION}")
+    if n == _NO_ROWS:
+        return _switch(frame, offset)
     body = _HEAD.size + n * _MARK.size
     marks = tuple(Mark(*_MARK.unpack_from(frame, _HEAD.size + i * _MARK.size)) for i in range(n))
     return SkuRecord(offset, pa.ipc.read_record_batch(pa.py_buffer(frame)[body:], SCHEMA), marks)
+
+
+def _switch(frame: bytes, offset: int) -> SkuRecord:
+    if len(frame) != _SWITCH.size or frame[_HEAD.size] != _IS_SWITCH:
+        raise ValueError(f"neither rows nor a switch: {frame[:16]!r}")
+    return SkuRecord(offset, empty(), (), _SWITCH.unpack(frame)[-1])
 
 
 def empty() -> pa.RecordBatch:

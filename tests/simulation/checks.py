@@ -7,10 +7,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import orjson
 
-from agents.planner.shelf import HOT
+from agents.planner.shelf import unpacked
 from stream.events import rows
 from stream.events.outgoing import Outgoing
 from stream.events.topics import SKU_EVENTS, SOURCES
@@ -44,7 +43,7 @@ def a_write(shelf: int, before: Mapping[str, Any], after: Mapping[str, Any], wri
             assert after[name] >= value, f"shelf {shelf}: {name} fell from {value} to {after[name]}"
     for key, packed in write.changes["hot"].items():
         assert packed is not None
-        row = np.frombuffer(packed, HOT, 1, 4)[0]
+        row, _ = unpacked(packed)
         for name in ("allocated", "in_transit", "on_order", "confirmed", "proposed"):
             assert row[name] >= 0, f"shelf {shelf}: {name} of {key!r} is {row[name]}"
 

@@ -8,8 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.planner import guards
-from agents.planner.config import STATE_VERSION
+from agents.planner import guards, versions
 from agents.planner.fold import fold
 from tests.agents.planner.worlds import Store, busy, by_row, config, run
 
@@ -86,8 +85,8 @@ def test_twice_delivered_is_once(seed: int) -> None:
 def test_state_says_which_code_wrote_it() -> None:
     """The version of the state is in the ledger, and newer state is refused."""
     store = run(config(), busy(1, days=1).records)
-    assert store.sections["meta"][b"version"] == str(STATE_VERSION).encode()
-    store.sections["meta"][b"version"] = str(STATE_VERSION + 1).encode()
+    assert store.sections["meta"][b"version"] == str(versions.FIRST).encode()
+    store.sections["meta"][b"version"] = str(versions.NEWEST + 1).encode()
     with pytest.raises(Exception, match="newer code"):
         store.open()
 
