@@ -30,6 +30,7 @@ COMMANDS = {
     "replay": "agents.replay.command",
     "reconcile": "agents.reconcile.command",
     "plan": "agents.plan.command",
+    "backtest": "agents.backtest.command",
     "stock": "agents.commands.stock",
     "dead-letters": "agents.commands.dead_letters",
     "ledger": "agents.commands.ledger",

@@ -40,15 +40,15 @@ def replan(shelf: Shelf, rows: Rows, now_ms: Rows) -> None:
     """
     hot, p = shelf.hot, shelf.policy[rows]
     state, day = np.ascontiguousarray(shelf.model[rows]), hot["day"][rows] - 1
-    outlook = _outlook(shelf, state, day, horizon_days(shelf, rows), LEVELS)
-    rate, mean, quantile = outlook.mean_period_units, outlook.mean_sum_units[:, 0], outlook.quantile_sum_units[:, 0]
+    made = _outlook(shelf, state, day, horizon_days(shelf, rows)[:, None], LEVELS)
+    rate, mean, quantile = made.mean_period_units, made.mean_sum_units[:, 0], made.quantile_sum_units[:, 0]
     point = np.maximum(reorder.reorder_point_units(LEVELS, quantile, p["service_level"]), 0.0)
     spread = ndtri(np.clip(p["service_level"], 0.5, 0.9999)) * rate * p["lead_days_sd"]
     safety = np.sqrt(reorder.safety_stock_units(point, mean) ** 2 + spread**2)
     point = np.where(spread > 0, np.maximum(point, mean + safety), point)
     step = np.minimum(np.maximum(p["pack_milli"], 1), 1000)
     hot["demand_rate"][rows] = rate
-    hot["cycles"][rows] = outlook.cycles
+    hot["cycles"][rows] = made.cycles
     hot["reorder_point"][rows] = point_milli = reorder.to_milli_up(point, step)
     hot["expected"][rows] = expected = np.minimum(reorder.to_milli_up(mean, step), point_milli)
     hot["safety_stock"][rows] = point_milli - expected
@@ -65,11 +65,17 @@ def replan(shelf: Shelf, rows: Rows, now_ms: Rows) -> None:
 
 def _imminent(shelf: Shelf, state: Floats, day: Rows, wait_days: Rows, step: Rows) -> Rows:
     level = np.array([1.0 - shelf.config.stockout_limit])
-    return reorder.to_milli_up(_outlook(shelf, state, day, wait_days, level).quantile_sum_units[:, 0, 0], step)
+    return reorder.to_milli_up(_outlook(shelf, state, day, wait_days[:, None], level).quantile_sum_units[:, 0, 0], step)
 
 
-def _outlook(shelf: Shelf, state: Floats, day: Rows, days_ahead: Rows, levels: Floats) -> Outlook:
-    return baseline.FAMILY.outlook(state, {"pool": shelf.pool}, day, days_ahead[:, None], no_ahead(len(day)), levels)
+def outlook(shelf: Shelf, rows: Rows, horizons: Rows, levels: Floats) -> Outlook:
+    """What is expected of rows over each of `horizons` (n, J) after their last closed day, at `levels` (K,)."""
+    state, day = np.ascontiguousarray(shelf.model[rows]), shelf.hot["day"][rows] - 1
+    return _outlook(shelf, state, day, horizons, levels)
+
+
+def _outlook(shelf: Shelf, state: Floats, day: Rows, horizons: Rows, levels: Floats) -> Outlook:
+    return baseline.FAMILY.outlook(state, {"pool": shelf.pool}, day, horizons, no_ahead(len(day)), levels)
 
 
 def replan_imminent(shelf: Shelf, row: Row, now_ms: int) -> None:

@@ -7,6 +7,7 @@ Numbers of a row live in one structured array (`hot`), so that a row packs to by
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -113,6 +114,8 @@ class Shelf:
         self._room(1024)
         self.changed_facts: set[str] = set()
         self.kept_meta: dict[bytes, bytes] = {}  # as last written
+        # Who knows better than our own stock how much of a day demand could be seen: (rows, days) -> shares.
+        self.exposure: Callable[[Rows, Rows], npt.NDArray[np.float64]] | None = None
         self.live = config.warm_until_ms <= LONG_AGO  # whether decisions are taken; set by fold and wakes
 
     @property

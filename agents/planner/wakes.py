@@ -183,6 +183,8 @@ def _learn(shelf: Shelf, rows: Rows, units_milli: Rows) -> None:
 def exposure(shelf: Shelf, rows: Rows) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Share of the open day in which demand could be seen, from the stock at both its ends; shape (n,)."""
     h = shelf.hot[rows]
+    if shelf.exposure is not None:
+        return shelf.exposure(rows, h["day"])
     had, has = h["opening"] > 0, h["opening"] + h["flow0"] > 0
     share = np.where(had & has, 1.0, np.where(had | has, 0.5, np.where(h["units0"] > 0, 1.0, 0.0)))
     return np.where(h["flags"] & STOCK_KNOWN > 0, share, 1.0)

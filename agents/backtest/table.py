@@ -1,0 +1,174 @@
+"""A file of demand a period as a `History`: `--demand FILE --columns date=..,sku=..,units=..`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from agents.backtest.history import Dates, Floats, History, Ints
+from agents.replay.formats.reading import Sheet, read_sheet, text
+from stream.errors import SetupError
+
+REQUIRED = ("date", "sku", "units")
+OWN_MEANING = (*REQUIRED, "location", "available", "price", "cost")
+FIRST_WEEK = np.datetime64("2000-01-03", "D")  # ordinal weeks and months have no date of their own
+MOST_CELLS = 400_000_000  # rows x periods; 8 B a cell and column
+
+
+def read_demand(
+    path: Path, columns: dict[str, str], period: str, known_ahead: list[str], location: str, gaps: str
+) -> History:
+    """Read a demand table. Raises SetupError where a column is missing or does not hold what its name says."""
+    sheet = read_sheet(path)
+    names = _names(sheet, columns, known_ahead)
+    number, dates = _periods(sheet.column(names["date"]), period, names["date"])
+    row, skus, places = _rows(sheet, names, location)
+    shape = (len(skus), len(dates))
+    if shape[0] * shape[1] > MOST_CELLS:
+        raise SetupError(
+            f"{shape[0]:,} rows x {shape[1]:,} periods are too many",
+            f"at most {MOST_CELLS:,} cells fit in memory",
+            "draw a sample with --rows N:seed from a smaller file, or split the file by SKU",
+        )
+    cell = row * shape[1] + number
+    value = _numbers(sheet.column(names["units"]), names["units"])
+    negative = value < 0
+    units, filled = _units(cell, np.where(negative, 0.0, value), shape, gaps)
+
+    def column(name: str) -> Floats:
+        return _mean(cell, _numbers(sheet.column(names[name]), names[name]), shape)
+
+    known = {name: column(name) for name in known_ahead}
+    available = (
+        np.clip(np.nan_to_num(column("available"), nan=1.0), 0.0, 1.0) if "available" in names else np.ones(shape)
+    )
+    found = {
+        "file": path.name,
+        "records": sheet.rows,
+        "negative_units_set_to_zero": int(negative.sum()),
+        "cells_not_counted": int(np.isnan(units).sum()),
+        "absent_cells_are": filled,
+    }
+    return History(
+        period, dates, skus, places, units, available, known,
+        column("price") if "price" in names else None, column("cost") if "cost" in names else None, found,
+    )  # fmt: skip
+
+
+def _names(sheet: Sheet, columns: dict[str, str], known_ahead: list[str]) -> dict[str, str]:
+    """Field -> column of the file: as said, else the column that has the field's own name."""
+    there = sheet.table.column_names
+    names = {field: field for field in (*OWN_MEANING, *known_ahead) if field in there} | columns
+    missing = [field for field in (*REQUIRED, *known_ahead) if names.get(field) not in there]
+    missing += [field for field, column in names.items() if column not in there and field not in missing]
+    if missing:
+        raise SetupError(
+            f"the file has no column for {', '.join(missing)}",
+            f"it has {', '.join(there)}",
+            "say which column is which: --columns date=day,sku=code,units=qty",
+        )
+    return names
+
+
+def _periods(column: pa.Array, period: str, name: str) -> tuple[Ints, Dates]:
+    """The period number of each record, and each period's date as the file has it."""
+    if pa.types.is_integer(column.type):
+        if period == "day":
+            raise SetupError(
+                f"column {name} holds whole numbers, not dates", hint="numbers count with --period week|month"
+            )
+        number = column.to_numpy(zero_copy_only=False).astype(np.int64)
+        first = int(number.min())
+        count = np.arange(int(number.max()) - first + 1) + first
+        if period == "week":
+            return number - first, FIRST_WEEK + 7 * count
+        return number - first, (np.datetime64("2000-01", "M") + count).astype("M8[D]")
+    dates = _dates(column, name)
+    if period == "month":
+        months = dates.astype("M8[M]")
+        number = (months - months.min()).astype(np.int64)
+        own = months.min() + np.arange(int(number.max()) + 1)
+        return number, _own_dates(number, dates, own.astype("M8[D]"))
+    days = (dates - dates.min()).astype(np.int64)
+    number = days if period == "day" else days // 7
+    later = (1 if period == "day" else 7) * np.arange(int(number.max()) + 1)
+    return number, dates.min() + later
+
+
+def _own_dates(number: Ints, dates: Dates, otherwise: Dates) -> Dates:
+    """The earliest date the file has for each period, so that output can be joined with input."""
+    own = otherwise.copy()
+    order = np.argsort(dates, kind="stable")[::-1]
+    own[number[order]] = dates[order]
+    return own
+
+
+def _dates(column: pa.Array, name: str) -> Dates:
+    try:
+        if not pa.types.is_temporal(column.type):
+            column = pc.utf8_trim_whitespace(text(column))
+            column = pc.utf8_slice_codeunits(column, 0, 10)
+        dates: Dates = column.cast(pa.date32()).to_numpy(zero_copy_only=False).astype("M8[D]")
+    except pa.ArrowException as wrong:
+        raise SetupError(f"column {name} does not hold dates", str(wrong), "write them as 2024-05-01") from wrong
+    if len(dates) == 0 or np.isnat(dates).any():
+        raise SetupError(f"column {name} has {int(np.isnat(dates).sum()):,} records without a date")
+    return dates
+
+
+def _rows(sheet: Sheet, names: dict[str, str], location: str) -> tuple[Ints, list[str], list[str]]:
+    """The row number of each record; rows in order of SKU, then location, so that the file's own order cannot show."""
+    sku = text(sheet.column(names["sku"]))
+    place = text(sheet.column(names["location"])) if "location" in names else pa.array([location] * len(sku), pa.utf8())
+    if sku.null_count or place.null_count:
+        raise SetupError(f"{sku.null_count + place.null_count:,} records name no SKU or no location")
+    codes: list[Any] = []
+    for column in (sku, place):
+        coded = column.dictionary_encode()
+        words = np.array(coded.dictionary.to_pylist(), dtype=object)
+        order = np.argsort(words, kind="stable")
+        rank = np.empty(len(words), np.int64)
+        rank[order] = np.arange(len(words))
+        codes.append((rank[coded.indices.to_numpy(zero_copy_only=False)], words[order]))
+    (a, skus), (b, places) = codes
+    unique, row = np.unique(a * len(places) + b, return_inverse=True)
+    return (
+        row.reshape(-1),
+        [str(skus[u // len(places)]) for u in unique],
+        [str(places[u % len(places)]) for u in unique],
+    )
+
+
+def _numbers(column: pa.Array, name: str) -> Floats:
+    try:
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_boolean(column.type):
+            column = column.cast(pa.float64())
+        return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
+    except (pa.ArrowException, ValueError, TypeError) as wrong:
+        raise SetupError(f"column {name} does not hold numbers", str(wrong)) from wrong
+
+
+def _units(cell: Ints, value: Floats, shape: tuple[int, int], gaps: str) -> tuple[Floats, str]:
+    """Units a cell. A record without a number was not counted; what has no record at all is `gaps`: zero or unknown.
+
+    "auto": a file that writes down periods of zero demand means "not counted" where it writes nothing.
+    """
+    size = shape[0] * shape[1]
+    counted = np.isfinite(value)
+    total = np.bincount(cell[counted], value[counted], size)
+    told = np.bincount(cell[counted], minlength=size) > 0
+    empty = np.bincount(cell, minlength=size) == 0
+    rule = gaps if gaps != "auto" else ("unknown" if bool((value[counted] == 0).any()) else "zero")
+    missing = ~told & ~empty if rule == "zero" else ~told
+    return np.where(missing, np.nan, total).reshape(shape), rule
+
+
+def _mean(cell: Ints, value: Floats, shape: tuple[int, int]) -> Floats:
+    said = np.isfinite(value)
+    count = np.bincount(cell[said], minlength=shape[0] * shape[1])
+    total = np.bincount(cell[said], value[said], shape[0] * shape[1])
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan)).reshape(shape)

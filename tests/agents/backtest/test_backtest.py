@@ -1,0 +1,132 @@
+"""`restock backtest`, through its door: no leak, the same bytes, units conserved, clear errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tests.agents.backtest.files import backtest, demand, table
+
+ROWS, PERIODS, ORIGIN = 12, 90, 60
+
+
+def columns(path: Path) -> dict[str, np.ndarray]:
+    read = pq.read_table(path)
+    return {name: read.column(name).to_numpy() for name in read.column_names}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished backtest."""
+    out = tmp_path_factory.mktemp("backtest")
+    file = table(out / "demand.parquet", demand(ROWS, PERIODS, 1))
+    assert backtest("--demand", file, "--out", out, "--horizons", "3,7", "--lead-days", "4") == 0
+    return out
+
+
+def test_no_forecast_reads_beyond_its_origin(done: Path, tmp_path: Path) -> None:
+    """Shuffling everything after an origin changes no forecast made up to it, and some made after it."""
+    units = demand(ROWS, PERIODS, 1)
+    shuffled = units.copy()
+    later = shuffled[:, ORIGIN + 1 :].reshape(-1)
+    np.random.default_rng(2).shuffle(later)
+    shuffled[:, ORIGIN + 1 :] = later.reshape(ROWS, -1)
+    file = table(tmp_path / "shuffled.parquet", shuffled)
+    assert backtest("--demand", file, "--out", tmp_path, "--horizons", "3,7", "--lead-days", "4") == 0
+    before, after = columns(done / "forecasts.parquet"), columns(tmp_path / "forecasts.parquet")
+    past = before["date"] <= np.datetime64("2024-01-01") + ORIGIN
+    assert past.sum() > 0
+    for name in before:
+        assert (before[name][past] == after[name][past]).all(), name
+    assert (before["mean"][~past] != after["mean"][~past]).any()
+
+
+def test_the_same_inputs_give_the_same_bytes(done: Path, tmp_path: Path) -> None:
+    """Run twice, every file is the same."""
+    assert (
+        backtest("--demand", done / "demand.parquet", "--out", tmp_path, "--horizons", "3,7", "--lead-days", "4") == 0
+    )
+    for name in ("forecasts.parquet", "days.parquet"):
+        assert (tmp_path / name).read_bytes() == (done / name).read_bytes()
+
+
+def test_jobs_show_in_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several shelves in one process or in two give the same bytes."""
+    monkeypatch.setattr("agents.backtest.shelves.shelves_of", lambda history: 3)
+    file = table(tmp_path / "demand.parquet", demand(ROWS, 40, 3))
+    for jobs in ("1", "2"):
+        assert backtest("--demand", file, "--out", tmp_path / jobs, "--jobs", jobs) == 0
+    for name in ("forecasts.parquet", "days.parquet"):
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+
+
+@pytest.mark.parametrize("unmet", ["--lost-sales", "--backorders"])
+def test_units_are_conserved(unmet: str, tmp_path: Path) -> None:
+    """Stock changes by what was ordered a lead time ago less what was sold; demand is sold, or lost, or waits."""
+    file = table(tmp_path / "demand.parquet", demand(ROWS, PERIODS, 4))
+    assert backtest("--demand", file, "--out", tmp_path, "--lead-days", "3", "--service-level", "0.6", unmet) == 0
+    day = columns(tmp_path / "days.parquet")
+    shape = (len(np.unique(day["date"])), ROWS)
+    numbers = {n: day[n].reshape(shape) for n in day if n not in ("date", "sku", "location")}
+    assert (numbers["on_hand"] >= 0).all()
+    assert numbers["lost"].sum() > 0, "nothing ran out: the test shows nothing"
+    assert np.allclose(numbers["sold"] + numbers["lost"], numbers["demand"])
+    if unmet == "--lost-sales":
+        came = numbers["on_hand"][1:] - numbers["on_hand"][:-1] + numbers["sold"][1:]
+        assert np.allclose(came[3:], numbers["ordered"][: len(came) - 3])
+    else:
+        assert numbers["sold"].sum() < numbers["demand"].sum()
+
+
+def test_what_could_not_be_seen_teaches_nothing(tmp_path: Path) -> None:
+    """Days of no stock in the file hide demand: with `available` the forecast stays, without it it falls."""
+    units = np.full((1, 60), 8.0)
+    available = np.ones((1, 60))
+    units[:, 40:], available[:, 40:] = 0.0, 0.0
+    file = table(tmp_path / "demand.parquet", units, seen=available)
+    mean = {}
+    for name, words in {"with": ["--columns", "available=seen"], "without": []}.items():
+        assert backtest("--demand", file, "--out", tmp_path / name, "--horizons", "7", *words) == 0
+        mean[name] = columns(tmp_path / name / "forecasts.parquet")["mean"][-1]
+    assert mean["with"] == pytest.approx(56.0, rel=0.05)
+    assert mean["without"] < 20.0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--columns", "units=qty"], "the file has no column for units"),
+        (["--known-ahead", "promo"], "the file has no column for promo"),
+        (["--from", "2024-13-01"], "could not read --from"),
+        (["--from", "2030-01-01"], "lies outside the file"),
+        (["--from", "2024-02-20", "--to", "2024-02-10"], "nothing lies between"),
+        (["--lead-days", "x"], "could not read --lead-days"),
+        (["--horizons", "0"], "could not read --horizons"),
+        (["--rows", "many"], "could not read --rows"),
+        (["--columns", "date=sku"], "does not hold dates"),
+    ],
+)
+def test_bad_input_is_named(
+    words: list[str], said: str, done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is wrong is said, with exit code 2, and nothing is written."""
+    assert backtest("--demand", done / "demand.parquet", "--out", tmp_path / "new", *words) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_order_lines_add_up_to_days(tmp_path: Path) -> None:
+    """An order cancelled on its day leaves that day's demand; one cancelled the day after stays."""
+    file = tmp_path / "orders.csv"
+    sale = "{0}{1},85123A,LAMP,{2},2011-01-{1:02d} {3},2.55,{4},United Kingdom"
+    lines = ["InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"]
+    lines += [sale.format("5000", d, 3, "10:00", 17850) for d in range(10, 29)]
+    lines += [sale.format("6000", d, 80_000, "11:00", 17851) for d in (20, 22)]
+    lines += [sale.format("C7000", 20, -80_000, "11:12", 17851), sale.format("C7000", 23, -80_000, "09:00", 17851)]
+    file.write_text("\n".join(lines) + "\n")
+    assert backtest("--orders", file, "--format", "uci-online-retail", "--out", tmp_path, "--horizons", "2") == 0
+    asked = columns(tmp_path / "days.parquet")["demand"]
+    assert asked.tolist() == [80_003.0 if day == 22 else 3.0 for day in range(16, 29)]
