@@ -549,6 +549,35 @@ class Position(Model):
     as_of: Instant
 
 
+class Horizon(Model):
+    """Demand summed over the days that follow."""
+
+    days: int = Field(description="how many local days, the first being the one after as_of_day")
+    mean: float = Field(description="expected units")
+    quantiles: dict[str, float] = Field(description='units by level, as in {"0.5": 20, "0.95": 31}; never crossing')
+
+
+class Carrier(Model):
+    """An expert of the forecast and how much of it is its word."""
+
+    expert: str
+    share: float = Field(description="0 to 1; the shares of a forecast sum to one")
+
+
+class Forecast(Model):
+    """What is expected to be wanted of a SKU at a location, as of the end of a local day."""
+
+    sku: str
+    location: str
+    as_of_day: Day = Field(description="the last closed local day")
+    as_of: Instant = Field(description="the instant it ended")
+    mean_day: float = Field(description="expected units on an average day")
+    horizons: list[Horizon] = Field(description="by days, ascending; one of them is lead time plus review")
+    protection_days: int = Field(description="lead time plus review, whole days")
+    experts: list[Carrier] = Field(description="who carries it, the largest share first")
+    learnt_from_cycles: int = Field(description="errors of summed demand its spread was learnt from")
+
+
 class DeadLetter(Model):
     """A refused record."""
 
@@ -579,6 +608,7 @@ REPLENISHMENT_EVENTS = tuple(
     for status in ("proposed", "ordered", "confirmed", "part_received", "received", "cancelled", "expired", "unlawful")
 )
 POSITION_EVENT = "restock.position.changed"
+FORECAST_EVENT = "restock.forecast.made"
 DEAD_LETTER_EVENT = "restock.record.refused"
 
 
@@ -608,5 +638,6 @@ OUTGOING: Final[dict[str, tuple[type[Model], tuple[str, ...]]]] = {
     "replenishments": (Replenishment, REPLENISHMENT_EVENTS),
     "stock-alerts": (Alert, ALERT_EVENTS),
     "positions": (Position, (POSITION_EVENT,)),
+    "forecasts": (Forecast, (FORECAST_EVENT,)),
     "dead-letters": (DeadLetter, (DEAD_LETTER_EVENT,)),
 }  # topic -> model of the data, its ce_types

@@ -95,6 +95,9 @@ STOCK_ALERTS: Final = Topic(
 POSITIONS: Final = Topic(
     "positions", "sku@location", Role.SHELVES, "compact", -1, "the stock of every SKU-location, as it stands", _COMPACT
 )
+FORECASTS: Final = Topic(
+    "forecasts", "sku@location", Role.SHELVES, "compact", -1, "the demand expected of every SKU-location", _COMPACT
+)
 DEAD_LETTERS: Final = Topic(
     "dead-letters",
     "topic/partition/offset",
@@ -116,11 +119,17 @@ TOPICS: Final = (
     REPLENISHMENTS,
     STOCK_ALERTS,
     POSITIONS,
+    FORECASTS,
     DEAD_LETTERS,
 )
 BY_NAME: Final = {topic.name: topic for topic in TOPICS}
 SOURCES: Final = {BY_NAME[source.topic].name: source for source in Source}  # short name -> number in source coordinates
-OUTGOING: Final = (REPLENISHMENTS, STOCK_ALERTS, POSITIONS)  # one transactional producer a shelf writes all of these
+OUTGOING: Final = (
+    REPLENISHMENTS,
+    STOCK_ALERTS,
+    POSITIONS,
+    FORECASTS,
+)  # one transactional producer a shelf writes all of these
 
 
 def full_name(namespace: str, name: str) -> str:

@@ -32,7 +32,7 @@ from stream.ledger.waiting import Entry, Waiting
 
 log = logging.getLogger(__name__)
 
-UNHURRIED = frozenset({"positions"})  # topics that wait for company; everything else takes them along at once
+UNHURRIED = frozenset({"positions", "forecasts"})  # topics that wait for company; all else takes them along at once
 
 
 @dataclass(frozen=True)

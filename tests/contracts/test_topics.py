@@ -32,9 +32,9 @@ def test_outgoing_topics_have_as_many_partitions_as_sku_events() -> None:
 
 
 def test_what_can_be_deleted_is_compacted() -> None:
-    """Facts and positions are kept for ever, the last of each key; the rest by age."""
+    """Facts, positions and forecasts are kept for ever, the last of each key; the rest by age."""
     compacted = {topic.name for topic in TOPICS if topic.settings()["cleanup.policy"] == "compact"}
-    assert compacted == {"catalog", "calendar", "positions"}
+    assert compacted == {"catalog", "calendar", "positions", "forecasts"}
     for topic in TOPICS:
         assert ("retention.ms" in topic.settings()) == (topic.name not in compacted)
 

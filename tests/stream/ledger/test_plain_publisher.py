@@ -24,14 +24,14 @@ def test_what_was_sent_is_found_from_any_offset_on() -> None:
     async def body(address: str) -> None:
         publisher = KafkaPublisher(address, "ns", transactions=False)
         assert list((await publisher.start(1, {})).found) == []
-        names = [f"{n}" for n in range(12)]
-        ends = await publisher.publish(1, [message(name, TOPICS[n % 4]) for n, name in enumerate(names)])
+        names = [f"{n}" for n in range(3 * len(TOPICS))]
+        ends = await publisher.publish(1, [message(name, TOPICS[n % len(TOPICS)]) for n, name in enumerate(names)])
         assert ends == dict.fromkeys(TOPICS, 3)
         tail = await publisher.start(1, {})
         assert sorted(found.id for found in tail.found) == sorted(names)
         assert tail.ends == ends
         tail = await publisher.start(1, dict.fromkeys(TOPICS, 1))
-        assert sorted(found.id for found in tail.found) == sorted(names[4:])
+        assert sorted(found.id for found in tail.found) == sorted(names[len(TOPICS) :])
         assert list((await publisher.start(1, ends)).found) == []
         await publisher.close()
 
