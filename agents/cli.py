@@ -34,6 +34,7 @@ COMMANDS = {
     "stock": "agents.commands.stock",
     "dead-letters": "agents.commands.dead_letters",
     "ledger": "agents.commands.ledger",
+    "upgrade": "agents.commands.upgrade",
     "doctor": "agents.commands.doctor",
 }
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from agents.planner import versions
 from agents.settings import Settings
+from stream.events.rows import switch_frame
+from stream.events.topics import SKU_EVENTS
+from stream.transport import topics_admin
+from stream.transport.append import append
 from stream.transport.topics_admin import Installation
 
 
@@ -16,3 +21,13 @@ def installation(settings: Settings) -> Installation:
         settings.shelves,
         settings.replication_factor,
     )
+
+
+def create_topics(settings: Settings) -> list[str]:
+    """Make the topics that are not there yet; returns their names. A log that is new begins in the newest version."""
+    here = installation(settings)
+    made = topics_admin.create(here)
+    if versions.NEWEST > versions.FIRST and here.name(SKU_EVENTS) in made:
+        frame = switch_frame(versions.NEWEST)
+        append(settings.brokers, settings.namespace, SKU_EVENTS.name, dict.fromkeys(range(settings.shelves), frame))
+    return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 from agents.intake.translate import IntakeConfig
 from agents.planner.config import LONG_AGO, PlannerConfig, Policy
 from agents.settings import Settings
+from agents.worker_name import client_id
 from stream.events.kinds import Source
 from stream.events.topics import BY_NAME, partitions
 from stream.events.units import MILLI
@@ -85,5 +86,6 @@ def transport_config(settings: Settings, end_slack: int = 0) -> TransportConfig:
         fetch_wait_ms=settings.fetch_wait_ms,
         poll_max_records=settings.poll_max_records,
         buffer_bytes=settings.buffer_bytes,
+        client_id=client_id(),
         end_slack=end_slack,
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from agents.commands.output import show
 from agents.commands.parsing import add_command, add_json
-from agents.installation import installation
+from agents.installation import create_topics, installation
 from agents.settings import Settings
 from stream.transport import topics_admin
 from stream.transport.topics_admin import Found
@@ -41,7 +41,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Create or describe; returns the exit code."""
     here = installation(settings)
-    created = topics_admin.create(here) if args.action == "create" else []
+    created = create_topics(settings) if args.action == "create" else []
     rows = [_row(found, found.name in created) for found in topics_admin.describe(here)]
     show(rows, args.json, COLUMNS)
     return 0 if all(row["ok"] for row in rows) else 1

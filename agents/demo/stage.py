@@ -18,12 +18,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.installation import installation
+from agents.installation import create_topics
 from agents.settings import Settings
 from stream.errors import Away, SetupError
 from stream.local.child import Child
 from stream.local.embedded import EmbeddedBroker, EmbeddedRedis
-from stream.transport import topics_admin
 
 START_S = 60.0  # Faust, numpy and pyarrow import in 3 s; on busy cores in 20
 LOOK_S = 0.1
@@ -52,7 +51,7 @@ def stage(settings: Settings) -> Iterator[Stage]:
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         ours = own_settings(settings, *_neighbours(settings, stack))
-        topics_admin.create(installation(ours))
+        create_topics(ours)
         worker = Child(WORKER, folder / "worker.log", ours.environment())
         stack.callback(worker.stop)
         yield Stage(ours, worker, _web_of(worker))

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from agents.installation import installation
+from agents.installation import create_topics
 from agents.settings import Settings
 from stream.errors import RestockError
 from stream.local.child import Child
 from stream.local.embedded import EmbeddedBroker, EmbeddedRedis
-from stream.transport import topics_admin
 
 
 class WorkerEnded(RestockError):
@@ -28,7 +27,7 @@ def stack(settings: Settings) -> Iterator[tuple[Settings, Child]]:
     """
     with EmbeddedBroker() as broker, EmbeddedRedis() as store:
         here = settings.changed(brokers=broker.address, redis_url=store.address, web_port=0)
-        topics_admin.create(installation(here))
+        create_topics(here)
         with tempfile.TemporaryDirectory(prefix="restock-replay-") as logs:
             worker = Child(
                 [sys.executable, "-m", "agents.cli", "worker"], Path(logs) / "worker.log", here.environment()

@@ -92,6 +92,10 @@ class RedisLedger:
         """Advance intake's positions; each stored number becomes the greater of old and new."""
         await self._wire.run("advance", [self._advance_call(at, done) for at, done in positions.items()])
 
+    async def shut_out_older(self, shelves: Sequence[int], version: int) -> None:
+        """Let these shelves refuse code that lacks a version when it takes them; their owners go on."""
+        await self._wire.run("readers", [([self._keys.of(shelf, "meta")], [version]) for shelf in shelves])
+
     async def health(self) -> Health:
         """How Redis itself is: one round trip. Raises Away."""
         calls = [("INFO", "memory"), ("INFO", "persistence")]

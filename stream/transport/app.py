@@ -20,6 +20,7 @@ from stream.errors import Away
 from stream.events.topics import BY_NAME, SKU_EVENTS, SOURCES, full_name, partitions
 from stream.transport import driver
 from stream.transport.desk import Desk, IntakeDesk, PlannerDesk, Poll, Work
+from stream.transport.members import group_of
 from stream.transport.port import IntakeWork, PlannerWork
 
 IDLE_S = 0.1  # how often the planner is asked for idle work while nothing comes
@@ -48,6 +49,7 @@ class Config:
     fetch_wait_ms: int = 50
     poll_max_records: int = 4_000
     buffer_bytes: int = 32 << 20
+    client_id: str = "restock"  # what a worker calls itself in the group
     end_slack: int = 0  # 1 for the embedded broker, whose log end is one short
 
     def partition_count(self, name: str) -> int:
@@ -96,7 +98,7 @@ class App(faust.App):  # type: ignore[misc]
         self.doomed = asyncio.Event()
         self.reason: BaseException | None = None  # why the process ends, where that is not a signal
         self.leaving = False
-        super().__init__(f"{config.namespace}.worker", **options(config, self.pace))
+        super().__init__(group_of(config.namespace), **options(config, self.pace))
 
     def short_name(self, topic: str) -> str:
         """A topic without the namespace."""
@@ -235,6 +237,7 @@ def options(config: Config, pace: Pace) -> Mapping[str, Any]:
     session_s = config.session_timeout_ms / 1000
     return {
         "broker": [f"{driver.SCHEME}://{broker}" for broker in config.brokers.split(",")],
+        "broker_client_id": config.client_id,
         "broker_max_poll_records": config.poll_max_records,
         "broker_max_poll_interval": 600.0,  # Redis away for ten minutes: somebody else may try
         "broker_session_timeout": session_s,

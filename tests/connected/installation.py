@@ -15,6 +15,7 @@ import redis
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from agents import wiring
+from agents.installation import create_topics, installation
 from agents.settings import Settings
 from stream.events.topics import BY_NAME, SKU_EVENTS, SOURCES, full_name, partitions
 from stream.ledger.keys import Keys
@@ -36,9 +37,9 @@ class Read(NamedTuple):
 
 
 class Installation:
-    """A namespace of its own on given servers."""
+    """A namespace of its own on given servers; `newest` False begins its log in version 1, as release 0.1.0 did."""
 
-    def __init__(self, brokers: str, redis_url: str, folder: Path, **settings: Any) -> None:
+    def __init__(self, brokers: str, redis_url: str, folder: Path, newest: bool = True, **settings: Any) -> None:
         self.folder = folder
         self.env = {
             "RESTOCK_BROKERS": brokers,
@@ -54,7 +55,10 @@ class Installation:
         )
         self.namespace, self.brokers = self.settings.namespace, brokers
         self.parts = (self.settings.source_partitions, self.settings.fact_partitions, self.settings.shelves)
-        topics_admin.create(topics_admin.Installation(brokers, self.namespace, *self.parts))
+        if newest:
+            create_topics(self.settings)
+        else:
+            topics_admin.create(installation(self.settings))
         self.workers: list[Child] = []
 
     def start(self, *command: str, **more: str) -> Child:

@@ -53,6 +53,18 @@ def hold(at: Installation) -> dict[str, int]:
     return dict(counted)
 
 
+def state_holds(at: Installation) -> dict[str, int]:
+    """Assert the laws of state and of intake: those that hold across a change of version too."""
+    counted: Counter[str] = Counter()
+    undisturbed = translate(wiring.intake_config(at.settings), {}, source_batches(at))
+    for shelf in range(at.settings.shelves):
+        records = log_of(at, shelf)
+        counted["switches"] += sum(record.switch > 0 for record in records)
+        _law_of_state(at, shelf, records, counted)
+        _law_of_intake(shelf, records, undisturbed, counted)
+    return dict(counted)
+
+
 def _law_of_state(at: Installation, shelf: int, records: Sequence[rows.SkuRecord], counted: Counter[str]) -> None:
     """1: the same log gives the same state bytes and the same messages, each published once."""
     store = refolded(at, shelf, records)

@@ -8,6 +8,7 @@ from agents import wiring
 from agents.intake.translate import IntakeConfig
 from agents.planner.config import PlannerConfig, Policy
 from agents.settings import Settings, load
+from agents.worker_name import client_id
 from stream.events.kinds import Source
 from stream.transport.app import Config as TransportConfig
 
@@ -19,7 +20,7 @@ def test_defaults_are_the_rooms_own() -> None:
     assert wiring.default_policy(settings) == Policy()
     planner = wiring.planner_config(settings, 3)
     assert planner == PlannerConfig(shelf=3, shape=wiring.shape(settings), shelves=settings.shelves)
-    transport = TransportConfig(settings.brokers, settings.namespace, 4, 4, 1)
+    transport = TransportConfig(settings.brokers, settings.namespace, 4, 4, 1, client_id=client_id())
     assert wiring.transport_config(settings) == transport
 
 

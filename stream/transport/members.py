@@ -1,0 +1,36 @@
+"""Who is in an installation's consumer group, by the name each worker gives itself."""
+
+from __future__ import annotations
+
+import logging
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from stream.errors import Away
+
+ANSWER_S = 10.0
+
+log = logging.getLogger(__name__)
+
+
+def group_of(namespace: str) -> str:
+    """The consumer group of an installation's workers.
+
+    >>> group_of("shop")
+    'shop.worker'
+    """
+    return f"{namespace}.worker"
+
+
+def client_ids(brokers: str, namespace: str) -> list[str]:
+    """The client ids of the workers that are in the group now, one each; none where the group is empty. Raises Away."""
+    admin = AdminClient({"bootstrap.servers": brokers}, logger=log)
+    try:
+        asked = admin.describe_consumer_groups([group_of(namespace)], request_timeout=ANSWER_S)
+        found = [answer.result(2 * ANSWER_S) for answer in asked.values()]
+    except (KafkaException, TimeoutError) as error:
+        raise Away(
+            "cannot ask who is in the consumer group", f"{group_of(namespace)}: {error}", "see `restock doctor`"
+        ) from error
+    return sorted(member.client_id for group in found for member in group.members)
