@@ -34,6 +34,12 @@ ARROWS = (
     Arrow("agents/planner/agent.py", ("agents.planner", "agents.clock", "agents.metrics", "stream")),
     Arrow("agents/intake/*", ("agents.intake", *PURE_ROOM), (*CLOCKS_AND_WORLD, *NEIGHBOURS)),
     Arrow("agents/planner/*", ("agents.planner", *PURE_ROOM), (*CLOCKS_AND_WORLD, *NEIGHBOURS)),
+    Arrow("agents/shop/door/*", ("agents", "stream")),
+    Arrow(
+        "agents/shop/*",
+        ("agents.shop", "agents.planner.days", "stream.events", "stream.errors"),
+        (*CLOCKS_AND_WORLD, *NEIGHBOURS, "agents.shop.door"),
+    ),
     Arrow("agents/*", ("agents", "models", "stream")),
 )
 
