@@ -12,6 +12,7 @@ from stream.errors import SetupError
 
 PERIODS = ("day", "week", "month")
 GAPS = ("auto", "zero", "unknown")
+POLICIES = ("min-max", "order-up-to")
 ORDER_FORMATS = ("orders", "uci-online-retail", "jd-actions", "rees46")
 
 
@@ -59,6 +60,9 @@ def _add_shop_options(parser: argparse.ArgumentParser) -> None:
     add("--lead-days", default="7", metavar="MEAN[:SD]", help="of the supplier, in days (default %(default)s)")
     add("--review-days", type=_days, default=1.0, metavar="N", help="between two looks, in days (default 1)")
     add("--service-level", type=_share, default=0.95, metavar="P", help="asked of every row (default %(default)s)")
+    add("--policy", choices=POLICIES, default="min-max", help="when a day closes: order up to the reorder point and a "
+        "cycle's demand (min-max), or up to the reorder point itself (default %(default)s)")  # fmt: skip
+    add("--cover-days", type=_days, metavar="N", help="of demand an order brings beyond the reorder point")
     add("--order-cost", type=_days, default=0.0, metavar="MONEY", help="of one order (default 0: a week's cover)")
     add("--holding-rate", type=_days, default=0.25, metavar="SHARE", help="of a unit's cost a year (default 0.25)")
     add("--pack", type=_days, default=0.0, metavar="UNITS", help="ordered in multiples of it (default: 1, or 0.001 "

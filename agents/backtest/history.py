@@ -67,6 +67,14 @@ class History:
         """Whether every quantity is a whole number of units."""
         return bool(np.allclose(self.demand, np.rint(self.demand)))
 
+    def worth(self, before: int) -> tuple[Floats | None, Floats | None]:
+        """(cost, price) of a unit (N,), the mean of the periods before; where only one is known it stands for both."""
+        cost, price = self.cost, self.price
+        if cost is None and price is None:
+            return None, None
+        told = [_row_mean(column[:, :before]) for column in (cost, price) if column is not None]
+        return told[0], told[-1]
+
     def take(self, rows: Ints) -> History:
         """Only these rows."""
         picked = rows.tolist()
@@ -80,6 +88,15 @@ class History:
             price=None if self.price is None else self.price[rows],
             cost=None if self.cost is None else self.cost[rows],
         )
+
+
+def _row_mean(column: Floats) -> Floats:
+    """Mean of what is said of each row; the rows' mean where nothing is."""
+    said = np.isfinite(column)
+    count = said.sum(axis=1)
+    mean = np.where(said, column, 0.0).sum(axis=1) / np.maximum(count, 1)
+    usual = float(mean[count > 0].mean()) if (count > 0).any() else 1.0
+    return np.where(count > 0, mean, usual)
 
 
 def sample(history: History, asked: str | None) -> History:

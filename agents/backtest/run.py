@@ -18,10 +18,11 @@ import orjson
 
 from agents.backtest.history import History
 from agents.backtest.log import MORNING_MS, Log, Said, demand
-from agents.backtest.plan import QUANTILES, Plan
+from agents.backtest.plan import QUANTILES, Plan, first_day_of
 from agents.backtest.shop import Delivery, Shop, lead_periods
 from agents.planner import plan as thresholds
 from agents.planner.config import DAY_MS, PlannerConfig, Policy
+from agents.planner.facts import fact_key
 from agents.planner.fold import fold
 from agents.planner.shelf import Shelf
 from stream.events.kinds import Kind, Source
@@ -32,7 +33,6 @@ from stream.events.units import milli_from_number
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-FIRST_ORDINAL_DAY = 14_000  # the planner day of period 0 where periods are no days: a Monday
 KEPT = len(QUANTILES)
 assert tuple(thresholds.LEVELS[:KEPT].tolist()) == QUANTILES
 
@@ -72,6 +72,7 @@ class Run:
     """One shelf's backtest."""
 
     rows: Ints  # numbers in the history
+    opening: Ints  # milli a row, what the shop opened with
     story: Story
     told: list[Told]
     counters: dict[str, int] = field(default_factory=dict)
@@ -88,7 +89,7 @@ class _Driver:
         mine = history.take(rows)
         self.history = mine
         self.total_rows = history.rows
-        self.first_day = _first_day(history)
+        self.first_day = first_day_of(history)
         self.asked: Ints = np.rint(mine.demand * 1000).astype(np.int64)
         self.exposure = mine.exposure
         self.shelf = _shelf(mine, plan, self.first_day)
@@ -96,6 +97,7 @@ class _Driver:
         self.log = Log(mine.skus, mine.locations, None)
         self.shop = Shop(len(rows), plan.backorders)
         self.proposed: list[Delivery] = []
+        self.opening: Ints = np.zeros(len(rows), np.int64)
         shape = (plan.last - plan.first + 1, len(rows))
         self.story = _blank(shape)
         self.told = [Told(h, np.zeros(shape), np.zeros((*shape, KEPT))) for h in plan.horizons]
@@ -110,7 +112,7 @@ class _Driver:
                 self._read(period, sold)  # 3
                 self._order(period, outcome.messages)  # 4
             progress(period + 1)
-        return Run(self.rows, self.story, self.told, dict(self.shelf.counters))
+        return Run(self.rows, self.opening, self.story, self.told, dict(self.shelf.counters))
 
     def _exposure_of(self, rows: Ints, day: Ints) -> Floats:
         """The file's own word on what could be seen; our simulated stock hides nothing from the forecaster."""
@@ -133,7 +135,8 @@ class _Driver:
 
     def _opening(self, every: Ints) -> Said:
         """The shop opens full: what the planner would hold, counted."""
-        self.shop.on_hand[:] = self.shelf.hot["order_up_to"][: len(every)]
+        self.opening = self.shelf.hot["order_up_to"][: len(every)].copy()
+        self.shop.on_hand[:] = self.opening
         return Said(Kind.STOCK_COUNTED, Source.STOCK_MOVEMENTS, every, self.shop.on_hand.copy(), 0)
 
     def _morning(self, period: int) -> list[Said]:
@@ -191,6 +194,16 @@ class _Driver:
         self.story.on_order[at] = self.shop.on_order + self.story.ordered[at]
 
 
+def _tell_costs(shelf: Shelf, history: History, plan: Plan) -> None:
+    """What a unit costs and sells for, as the ledger would hold it: the mean before the first evaluated period."""
+    cost, price = history.worth(plan.first)
+    if cost is None or price is None:
+        return
+    for sku, location, c, p in zip(history.skus, history.locations, cost.tolist(), price.tolist(), strict=True):
+        fact = {"unit_cost": round(c, 6), "unit_price": round(p, 6)}
+        shelf.facts.put(fact_key("policy", sku, location), orjson.dumps(fact).decode())
+
+
 def _of(deliveries: list[Delivery], kind: Kind, source: Source, at_ms: int, expected: Ints | None = None) -> Said:
     ids = [d.replenishment_id for d in deliveries]
     row, milli = np.array([d.row for d in deliveries]), np.array([d.milli for d in deliveries])
@@ -208,13 +221,6 @@ def _blank(shape: tuple[int, int]) -> Story:
     )
 
 
-def _first_day(history: History) -> int:
-    """The planner's day of period 0: the date itself where periods are days, so that weekdays are what they are."""
-    if history.period == "day":
-        return int(history.dates[0].astype("M8[D]").astype(np.int64))
-    return FIRST_ORDINAL_DAY
-
-
 def _shelf(history: History, plan: Plan, first_day: int) -> Shelf:
     """A shelf that knows its rows from the first day on and decides from the first evaluated period on."""
     policy = Policy(
@@ -223,6 +229,8 @@ def _shelf(history: History, plan: Plan, first_day: int) -> Shelf:
         review_days=plan.review,
         service_level=plan.service_level,
         order_cost=plan.order_cost,
+        review="periodic",
+        cover_days=plan.cover,
         holding_cost_rate_year=plan.holding_cost_rate * 365.0,
         pack_milli=plan.pack_milli,
     )
@@ -230,12 +238,13 @@ def _shelf(history: History, plan: Plan, first_day: int) -> Shelf:
     config = PlannerConfig(
         namespace="backtest",
         policy=policy,
-        cover_days=plan.cover,
+        cover_days=plan.set_cover,
         positions_interval_ms=0,
         warm_until_ms=begin_ms + plan.first * DAY_MS + 1,
         slice_rows=2**62,
     )
     shelf = Shelf(config)
+    _tell_costs(shelf, history, plan)
     for sku, location in zip(history.skus, history.locations, strict=True):
         shelf.row_of(sku, location, begin_ms)
     return shelf

@@ -57,7 +57,7 @@ def _together(history: History, runs: list[Run]) -> Run:
     for run in runs:
         counters.update(run.counters)
     if len(runs) == 1:
-        return Run(runs[0].rows, runs[0].story, runs[0].told, dict(sorted(counters.items())))
+        return Run(runs[0].rows, runs[0].opening, runs[0].story, runs[0].told, dict(sorted(counters.items())))
     place = np.argsort(np.concatenate([run.rows for run in runs]))
     story = Story(
         *(np.concatenate([getattr(run.story, f.name) for run in runs], axis=1)[:, place] for f in fields(Story))
@@ -70,4 +70,5 @@ def _together(history: History, runs: list[Run]) -> Run:
         )
         for j in range(len(runs[0].told))
     ]
-    return Run(np.arange(history.rows), story, told, dict(sorted(counters.items())))
+    opening = np.concatenate([run.opening for run in runs])[place]
+    return Run(np.arange(history.rows), opening, story, told, dict(sorted(counters.items())))

@@ -7,18 +7,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from agents import clock
 from agents.backtest.command import horizons_of, lead_of
-from agents.backtest.history import DAYS, History, evaluated, sample
+from agents.backtest.history import DAYS, History, Ints, evaluated, sample
 from agents.backtest.orders import read_orders
-from agents.backtest.plan import LONGEST_HORIZON, Plan, in_periods
+from agents.backtest.plan import LONGEST_HORIZON, POLICIES, Plan, first_day_of, in_periods
 from agents.backtest.progress import Progress
 from agents.backtest.shelves import run_all
+from agents.backtest.shop import lead_periods
 from agents.backtest.table import read_demand
 from agents.backtest.write import days_file, forecasts_file
 from agents.commands.output import print_json
 from agents.replay.formats import catalogue
 from agents.replay.formats.options import Options, pairs
+from models.stock.simulation import Shop
 from stream.errors import SetupError
 
 COVER_DAYS = 7.0  # order quantity where no order cost is given, as in the planner
@@ -63,13 +67,30 @@ def planned(args: argparse.Namespace, history: History) -> Plan:
         lead=lead,
         lead_sd=lead_sd,
         review=max(1, round(in_periods(args.review_days, history.period))),
-        cover=max(1, round(in_periods(COVER_DAYS, history.period))),
+        cover=POLICIES[args.policy] if args.cover_days is None else in_periods(args.cover_days, history.period),
+        set_cover=max(1.0, in_periods(COVER_DAYS, history.period)),
         service_level=args.service_level,
         backorders=args.backorders,
         pack_milli=pack,
         order_cost=args.order_cost,
         holding_cost_rate=args.holding_rate * DAYS[history.period] / 365.0,
         seed=args.seed,
+    )
+
+
+def shop_of(history: History, plan: Plan, opening: Ints) -> Shop:
+    """The shop around every policy, as the fold had it."""
+    periods = range(plan.first, plan.last + 1)
+    lead = np.stack([lead_periods(history.rows, t, plan.lead, plan.lead_sd, plan.seed) for t in periods])
+    demand = np.rint(history.demand[:, plan.first : plan.last + 1].T * 1000).astype(np.int64)
+    return Shop(
+        demand=demand,
+        lead=lead,
+        opening=opening,
+        pack=plan.pack_milli,
+        review=plan.review,
+        first_review=first_day_of(history) + plan.first + 1,
+        backorders=plan.backorders,
     )
 
 

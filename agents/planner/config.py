@@ -20,7 +20,10 @@ class Policy:
     lead_days: float = 7.0
     lead_days_sd: float = 0.0
     review_days: float = 1.0
+    review: str = "continuous"  # periodic: proposes only when a day closes, every review_days
+    cover_days: float = -1.0  # of demand an order brings beyond the reorder point; under 0: EOQ or the set cover
     service_level: float = 0.95
+    service_measure: str = "cycle"  # or fill: the share of demand served
     unit_cost: float = 0.0  # 0: not known
     unit_price: float = 0.0  # 0: not known, the last price seen serves
     order_cost: float = 0.0
@@ -33,6 +36,16 @@ class Policy:
     confirms: bool = True  # False: the supplier does not confirm, ordered counts as confirmed
     category: str = ""
     supplier: str = ""
+
+    @property
+    def periodic(self) -> bool:
+        """Whether it orders only when a day closes."""
+        return self.review == "periodic"
+
+    @property
+    def fill(self) -> bool:
+        """Whether its service level is a fill rate."""
+        return self.service_measure == "fill"
 
     @property
     def orderable(self) -> bool:

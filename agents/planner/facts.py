@@ -30,6 +30,9 @@ POLICY = np.dtype(
         ("orderable", "<i8"),
         ("last_buy_day", "<i8"),
         ("confirms", "<i8"),
+        ("periodic", "<i8"),
+        ("fill", "<i8"),
+        ("cover_days", "<f8"),
     ]
 )
 _MONEY_AND_TIME = [
@@ -41,6 +44,7 @@ _MONEY_AND_TIME = [
     "unit_price",
     "order_cost",
     "holding_cost_rate_year",
+    "cover_days",
 ]
 _UNITS = {"pack_units": "pack_milli", "min_order_units": "min_order_milli", "max_stock_units": "max_stock_milli"}
 
@@ -88,7 +92,7 @@ class FactBook:
         supplier = own.get("supplier") or item.get("supplier") or ""
         merged = {**self._of_supplier(str(supplier)), **_said(item), **_said(own)}
         fields: dict[str, Any] = {"supplier": supplier}
-        for name in (*_MONEY_AND_TIME, "status", "category", "confirms"):
+        for name in (*_MONEY_AND_TIME, "status", "category", "confirms", "review", "service_measure"):
             if name in merged:
                 fields[name] = merged[name]
         for said, kept in _UNITS.items():

@@ -56,14 +56,23 @@ def bounds(shelf: Shelf, rows: Rows) -> tuple[Ints, Ints]:
     most, over, held = h["over_point"], severity("overstock"), h["in_transit"] + h["on_order"]
     above((over == 0) & (most < NEVER), most - held + 1)
     below(over > 0, np.where(most < NEVER, most - slack(share, most) - held, NEVER))
-    proposes = _orderable(shelf, rows)
-    below(proposes, np.minimum(point, h["order_up_to"] - 1) - held - h["proposed"])
+    below(
+        _orderable(shelf, rows) & (shelf.policy[rows]["periodic"] == 0),
+        np.minimum(point, h["order_up_to"] - 1) - held - h["proposed"],
+    )
     return lo, hi
 
 
 def _orderable(shelf: Shelf, rows: Rows) -> npt.NDArray[np.bool_]:
     policy = shelf.policy[rows]
     return np.asarray((policy["orderable"] > 0) & (shelf.hot["day"][rows] <= policy["last_buy_day"]))
+
+
+def _reviews(shelf: Shelf, rows: Rows) -> npt.NDArray[np.bool_]:
+    """Rows that order only as a day closes, and may as this one does: as `machine.Row.reviews`."""
+    policy = shelf.policy[rows]
+    due = shelf.hot["day"][rows] % np.maximum(policy["review_days"].astype(np.int64), 1) == 0
+    return np.asarray(_orderable(shelf, rows) & (policy["periodic"] > 0) & due)
 
 
 def unsettled(shelf: Shelf, rows: Rows, closing: bool = False) -> npt.NDArray[np.bool_]:
@@ -80,4 +89,7 @@ def unsettled(shelf: Shelf, rows: Rows, closing: bool = False) -> npt.NDArray[np
         position = available + h["in_transit"] + h["on_order"]
         may |= (h["proposed"] > 0) & ((position > h["reorder_point"]) | ~_orderable(shelf, rows))
         may |= h["alerting"] > 0
+        may |= _reviews(shelf, rows) & (
+            position + h["proposed"] <= np.minimum(h["reorder_point"], h["order_up_to"] - 1)
+        )
     return np.asarray(may)

@@ -146,6 +146,10 @@ class Row:
         """Whether anything may be proposed for it today."""
         return bool(self.policy.orderable) and self.day <= self.policy.last_buy_day
 
+    def reviews(self, closing: bool) -> bool:
+        """Whether it may order now: at any time, or as a day closes, every `review_days`."""
+        return not self.policy.periodic or (closing and self.day % max(int(self.policy.review_days), 1) == 0)
+
     @property
     def covered(self) -> int:
         """What low_stock looks at: available, coming by truck, or confirmed by a supplier."""
@@ -512,7 +516,8 @@ def settle(shelf: Shelf, row: Row, cause: str, now_ms: int, age_ms: int, closing
         now_ms = max(now_ms, shelf.config.warm_until_ms)
         if closing:
             out += withdraw(shelf, row, cause, now_ms)
-        out += propose(shelf, row, cause, now_ms)
+        if row.reviews(closing):
+            out += propose(shelf, row, cause, now_ms)
         out += alerts.settle(shelf, row, cause, now_ms, age_ms, closing)
     row.timer_ms = next_timer_ms(shelf, row, age_ms)
     return out

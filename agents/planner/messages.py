@@ -114,10 +114,11 @@ def why_propose(row: Row, quantity: int, position_milli: int) -> str:
     """The reason in a sentence a planner can check."""
     p = row.policy
     pack = f", in packs of {_text(p.pack_milli)}" if p.pack_milli != 1000 else ""
+    promise = f"{p.service_level * 100:g} % {'of demand served' if p.fill else 'service'}"
     learnt = f"learnt from {row.cycles} cycles" if row.cycles else "no cycle learnt yet"
     return (
         f"position {_text(position_milli)} is {'at' if position_milli == row.reorder_point else 'under'} "
         f"reorder point {_text(row.reorder_point)} = {_text(row.expected)} expected over {protection(row):g} days "
-        f"+ {_text(row.reorder_point - row.expected)} for {p.service_level * 100:g} % service, {learnt}; "
+        f"+ {_text(row.reorder_point - row.expected)} for {promise}, {learnt}; "
         f"ordering {_text(quantity)} to reach {_text(position_milli + quantity)}{pack}"
     )

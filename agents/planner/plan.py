@@ -12,7 +12,7 @@ from agents.planner.machine import Row, take
 from agents.planner.shelf import Rows, Shelf
 from models.demand import baseline
 from models.demand.contract import Outlook, no_ahead
-from models.stock import reorder
+from models.stock import portfolio, reorder
 
 LEVELS = np.array([0.5, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995])
 LONGEST_DAYS = 730  # a protection time beyond two years is a typing error
@@ -42,8 +42,10 @@ def replan(shelf: Shelf, rows: Rows, now_ms: Rows) -> None:
     state, day = np.ascontiguousarray(shelf.model[rows]), hot["day"][rows] - 1
     made = _outlook(shelf, state, day, horizon_days(shelf, rows)[:, None], LEVELS)
     rate, mean, quantile = made.mean_period_units, made.mean_sum_units[:, 0], made.quantile_sum_units[:, 0]
-    point = np.maximum(reorder.reorder_point_units(LEVELS, quantile, p["service_level"]), 0.0)
-    spread = ndtri(np.clip(p["service_level"], 0.5, 0.9999)) * rate * p["lead_days_sd"]
+    cycle = cycle_units(shelf, rate, p)
+    level = promised_level(quantile, np.maximum(cycle, rate * p["review_days"]), p)
+    point = np.maximum(reorder.reorder_point_units(LEVELS, quantile, level), 0.0)
+    spread = ndtri(np.clip(level, 0.5, 0.9999)) * rate * p["lead_days_sd"]
     safety = np.sqrt(reorder.safety_stock_units(point, mean) ** 2 + spread**2)
     point = np.where(spread > 0, np.maximum(point, mean + safety), point)
     step = np.minimum(np.maximum(p["pack_milli"], 1), 1000)
@@ -52,7 +54,7 @@ def replan(shelf: Shelf, rows: Rows, now_ms: Rows) -> None:
     hot["reorder_point"][rows] = point_milli = reorder.to_milli_up(point, step)
     hot["expected"][rows] = expected = np.minimum(reorder.to_milli_up(mean, step), point_milli)
     hot["safety_stock"][rows] = point_milli - expected
-    up_to = point_milli + reorder.to_milli_up(cycle_units(shelf, rate, p), step)
+    up_to = point_milli + reorder.to_milli_up(cycle, step)
     hot["order_up_to"][rows] = up_to
     most = np.where(rate > 0, up_to + np.asarray(rate * shelf.config.overstock_days * 1000, np.int64), NEVER)
     hot["over_point"][rows] = np.where(p["max_stock_milli"] > 0, p["max_stock_milli"], most)
@@ -87,8 +89,18 @@ def replan_imminent(shelf: Shelf, row: Row, now_ms: int) -> None:
 
 
 def cycle_units(shelf: Shelf, rate: Floats, p: npt.NDArray[np.void]) -> Floats:
-    """How much an order brings beyond the reorder point: the EOQ (Harris 1913), else a set cover of demand."""
+    """How much an order brings beyond the reorder point: what the policy says, the EOQ (Harris 1913), a set cover."""
     holding = p["unit_cost"] * p["holding_cost_rate_year"]
     known = (p["order_cost"] > 0) & (holding > 0)
     eoq = np.sqrt(2.0 * rate * 365.0 * p["order_cost"] / np.where(known, holding, 1.0))
-    return np.asarray(np.where(known, eoq, rate * np.maximum(p["review_days"], shelf.config.cover_days)))
+    cycle = np.where(known, eoq, rate * np.maximum(p["review_days"], shelf.config.cover_days))
+    return np.asarray(np.where(p["cover_days"] >= 0, rate * p["cover_days"], cycle))
+
+
+def promised_level(quantile: Floats, cycle: Floats, p: npt.NDArray[np.void]) -> Floats:
+    """Cycle service level (n,) that keeps each row's promise; `cycle` (n,) is demand between two orders, units."""
+    level = p["service_level"].copy()
+    fill = np.flatnonzero((p["fill"] > 0) & (cycle > 0))
+    if len(fill):
+        level[fill] = portfolio.level_for_fill_rate(LEVELS, quantile[fill], cycle[fill], level[fill])
+    return np.asarray(level)

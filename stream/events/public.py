@@ -363,7 +363,16 @@ class Terms(Model):
     lead_days: Days | None = Field(None, description="from order to receipt, mean")
     lead_days_sd: Days | None = Field(None, description="from order to receipt, standard deviation")
     review_days: Days | None = Field(None, description="between two chances to order; 0: at any time")
-    service_level: Share | None = Field(None, description="chance not to run out in a cycle")
+    review: Literal["continuous", "periodic"] | None = Field(
+        None, description="periodic: orders only when a day closes, every review_days; absent: continuous"
+    )
+    cover_days: Days | None = Field(
+        None, description="an order brings this many days of demand beyond the reorder point; 0: up to it"
+    )
+    service_level: Share | None = Field(None, description="what service_measure names is to reach it")
+    service_measure: Literal["cycle", "fill"] | None = Field(
+        None, description="cycle: chance not to run out in a cycle; fill: share of demand served; absent: cycle"
+    )
     unit_cost: Money | None = None
     unit_price: Money | None = None
     order_cost: Money | None = Field(None, description="money an order, whatever its size")

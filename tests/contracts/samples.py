@@ -20,7 +20,8 @@ STOCK = {"sku": "A1", "location": "shop", "quantity": 4}
 TRANSFER = {**STOCK, "to_location": "mall", "transfer_id": "t1"}
 SUPPLY = {**STOCK, "order_ref": "p1", "supplier": "acme", "replenishment_id": "r1"}
 TERMS = {
-    "supplier": "acme", "lead_days": 7, "lead_days_sd": 1.5, "review_days": 1, "service_level": 0.95, "unit_cost": 2,
+    "supplier": "acme", "lead_days": 7, "lead_days_sd": 1.5, "review_days": 1, "service_level": 0.95,
+    "review": "periodic", "cover_days": 14, "service_measure": "fill", "unit_cost": 2,
     "unit_price": 3.5, "order_cost": 20, "holding_cost_rate_year": 0.25, "pack_units": 6, "min_order_units": 12,
     "max_stock_units": 100, "status": "active", "launch_on": "2026-01-01", "last_buy_on": "2026-12-31",
 }  # fmt: skip

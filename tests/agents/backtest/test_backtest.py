@@ -8,6 +8,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from agents import cli
+from agents.backtest import work
+from agents.backtest.run import run_shelf
+from models.stock.simulation import Thresholds, simulate
 from tests.agents.backtest.files import backtest, demand, table
 
 ROWS, PERIODS, ORIGIN = 12, 90, 60
@@ -130,3 +134,22 @@ def test_order_lines_add_up_to_days(tmp_path: Path) -> None:
     assert backtest("--orders", file, "--format", "uci-online-retail", "--out", tmp_path, "--horizons", "2") == 0
     asked = columns(tmp_path / "days.parquet")["demand"]
     assert asked.tolist() == [80_003.0 if day == 22 else 3.0 for day in range(16, 29)]
+
+
+@pytest.mark.parametrize("policy", ["min-max", "order-up-to"])
+@pytest.mark.parametrize("unmet", ["--lost-sales", "--backorders"])
+def test_the_fold_and_the_simulation_give_the_same_days(policy: str, unmet: str, tmp_path: Path) -> None:
+    """What the fold ordered and held is what the simulation does with its thresholds: so the frontier is its own."""
+    file = table(tmp_path / "demand.parquet", demand(ROWS, PERIODS, 6))
+    words = ["--lead-days", "3:1", "--service-level", "0.7", "--review-days", "2", "--policy", policy, unmet]
+    args = cli.parser(["backtest"]).parse_args(["backtest", "--demand", str(file), "--out", str(tmp_path), *words])
+    history = work.read(args)
+    plan = work.planned(args, history)
+    done = run_shelf(history, plan, np.arange(ROWS), lambda _: None)
+    days = simulate(
+        work.shop_of(history, plan, done.opening), Thresholds(done.story.reorder_point, done.story.order_up_to)
+    )
+    assert done.story.lost.sum() > 0
+    assert done.story.ordered.sum() > 0
+    for name in ("on_hand", "on_order", "sold", "lost", "ordered"):
+        assert (getattr(done.story, name) == getattr(days, name)).all(), name
