@@ -1,23 +1,37 @@
-"""Forecasts of a whole history, made as they would have been made: learn a period, look ahead, go on.
+"""Forecasts of a whole history by the production family: close a period, look ahead, settle, go on.
 
-Nothing here reads a period beyond the origin except plan columns (and units never): `tests/models/test_backtest.py`
-shuffles everything after an origin and finds the forecast unchanged.
+A thin loop, as the planner does it, for whoever has arrays and wants forecasts. Nothing is read beyond an origin except
+plan columns: `tests/models/test_backtest.py` shuffles everything after an origin and finds the forecast unchanged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from models.demand.contract import Floats, Ints
-from models.demand.horizon import Guest, Horizon, Lesson
-from models.demand.levels import Levels
-from models.demand.panel import FULLY_SEEN, Panel
+from models.demand.contract import SIGNALS, Ahead, Floats, Ints, Observation, Shared, State, Told
+from models.demand.online import Online
+from models.demand.panel import Panel
+from models.demand.row_sums import LEVELS as QUANTILES
 
-QUANTILES = np.array([0.5, 0.8, 0.9, 0.95, 0.975, 0.99])
-Trainer = Callable[[int, list[Lesson]], Guest | None]  # origin, lessons so far -> a guest expert
+SLOTS = {1: (4,), 2: (3, 2), 3: (2, 2, 1)}  # pending origins a row by number of horizons: about the planner's memory
+
+
+class Guest(Protocol):
+    """An expert of the slow lane, as a backtest asks it: it hears what is told and speaks after each closing."""
+
+    name: str
+
+    def hear(self, period: int, told: Told) -> None:
+        """A period has closed; `told` is what its rows told."""
+
+    def quantiles(
+        self, family: Online, state: State, shared: Shared, period: int, horizons: Ints, ahead: Ahead
+    ) -> Floats | None:
+        """Quantiles (n, H, K) at QUANTILES of sums over `horizons` (n, H) in units; None: nothing to say yet."""
 
 
 @dataclass(frozen=True)
@@ -30,43 +44,54 @@ class Forecasts:
     quantiles: Floats
 
 
+def family_of(panel: Panel, horizons: int, guests: tuple[str, ...] = ()) -> Online:
+    """The production family in the setting of a panel: its plan columns, season and year."""
+    prices = tuple(f"price {i}" for i in range(len(panel.prices)))
+    flags = tuple(f"flag {i}" for i in range(len(panel.flags)))
+    slots = SLOTS.get(horizons, (1,) * horizons)
+    return Online(plan=prices + flags, season=panel.season, year=panel.year, slots=slots, guests=guests)
+
+
+def plan_of(panel: Panel) -> Floats:
+    """Plan columns (n, T, C) as a family reads them: logarithms of prices (NaN: not known), then flags."""
+    if not panel.prices and not panel.flags:
+        return np.zeros((panel.rows, panel.periods, 0))
+    known = [np.where(np.isfinite(price) & (price > 0), price, np.nan) for price in panel.prices]
+    return np.stack([*(np.log(price) for price in known), *panel.flags], axis=2)
+
+
+def groups_of(panel: Panel) -> Ints:
+    """Like rows (n, 2) by location and by category, of the panel's last and first groups."""
+    groups = np.zeros((panel.rows, 2), dtype=np.int64)
+    for place, group in enumerate(panel.groups[::-1][:2]):
+        groups[:, place] = group
+    return groups
+
+
 def forecast_history(
-    panel: Panel, horizons: Iterable[int], origins: Iterable[int], trainer: Trainer | None = None
+    panel: Panel, horizons: Iterable[int], origins: Iterable[int], guests: tuple[Guest, ...] = ()
 ) -> list[Forecasts]:
-    """Forecasts of every horizon at every origin; `trainer`, if any, is asked for a guest expert at each of them."""
-    wanted = sorted(set(origins))
-    state = Levels(panel.rows, panel.season, len(panel.prices), len(panel.flags))
-    censored = bool((panel.exposure[panel.exposure > 0] < FULLY_SEEN).any())
-    heads = [Horizon(h, QUANTILES, state, panel.groups, panel.year, censored=censored) for h in horizons]
-    lessons: list[list[Lesson]] = [[] for _ in heads]
-    kept: list[list[tuple[Floats, Floats]]] = [[] for _ in heads]
-    for period in range((wanted[-1] if wanted else -1) + 1):
-        units, exposure = panel.units[:, period], panel.exposure[:, period]
-        prices, flags = _plan_of(panel, period)
-        plan = state.learn(period, units, exposure, prices, flags)
-        ahead = [
-            state.plan_columns(*_plan_of(panel, later))
-            for later in range(period + 1, min(period + 1 + max(h.periods for h in heads), panel.periods))
-        ]
-        for head, taught, told in zip(heads, lessons, kept, strict=True):
-            head.close(units, exposure, plan)
-            if trainer is not None and head.matured is not None:
-                taught.append(head.matured)
-            if trainer is not None and period in wanted:
-                head.guest = trainer(period, taught)
-            out = head.outlook(period, _filled(ahead[: head.periods], head.periods, plan))
-            if period in wanted:
-                told.append((out.mean_sum_units[:, 0], out.quantile_sum_units[:, 0]))
-    return [
-        Forecasts(np.array(wanted), head.periods, np.array([m for m, _ in told]), np.array([q for _, q in told]))
-        for head, told in zip(heads, kept, strict=True)
-    ]
-
-
-def _plan_of(panel: Panel, period: int) -> tuple[list[Floats], list[Floats]]:
-    return [p[:, period] for p in panel.prices], [f[:, period] for f in panel.flags]
-
-
-def _filled(ahead: list[Floats], periods: int, plan: Floats) -> list[Floats]:
-    """Beyond the end of the file nothing is planned."""
-    return ahead + [np.zeros_like(plan)] * (periods - len(ahead))
+    """Forecasts of every horizon at every origin; `guests` join as experts of the mixture."""
+    wanted, spans = sorted(set(origins)), list(horizons)
+    family = family_of(panel, len(spans), tuple(guest.name for guest in guests))
+    state, shared = family.fresh(np.arange(panel.rows)), family.fresh_shared()
+    asked = np.broadcast_to(np.array(spans), (panel.rows, len(spans)))
+    plan, groups, signals = plan_of(panel), groups_of(panel), np.zeros((panel.rows, len(SIGNALS)))
+    means, quantiles = [], []
+    for t in range((wanted[-1] if wanted else -1) + 1):
+        period, ahead = np.full(panel.rows, t), Ahead(plan[:, t + 1 : t + 1 + max(spans)])
+        seen = Observation(period, panel.units[:, t], panel.exposure[:, t], asked, plan[:, t], ahead, signals, groups)
+        closed = family.close(state, shared, seen)
+        state = closed.state
+        for place, guest in enumerate(guests):
+            guest.hear(t, closed.told)
+            told = guest.quantiles(family, state, shared, t, asked, ahead)
+            if told is not None:
+                state = family.adopt(state, place, period, asked, told, QUANTILES)
+        if t in wanted:
+            out = family.outlook(state, shared, period, asked, ahead, QUANTILES)
+            means.append(out.mean_sum_units)
+            quantiles.append(out.quantile_sum_units)
+        shared = family.settle(shared, closed.told)
+    made, told_quantiles = np.array(means), np.array(quantiles)
+    return [Forecasts(np.array(wanted), span, made[..., j], told_quantiles[:, :, j]) for j, span in enumerate(spans)]

@@ -1,7 +1,7 @@
 """Straight lines and planes through a few points: least squares, and the tube of support-vector regression.
 
 For what people ask of a handful of numbers (a trend, the pull of price or of abandoned carts); the stream learns with
-`quantile_regression`.
+`shared_learning`.
 """
 
 from __future__ import annotations

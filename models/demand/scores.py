@@ -8,9 +8,18 @@ from __future__ import annotations
 import numpy as np
 
 from models.demand.contract import Floats
-from models.demand.mixture import pinball
 
 __all__ = ["bias", "coverage", "coverage_error", "crps", "mae", "mape", "mase", "pinball", "pit", "r2", "rmse", "wape"]
+
+
+def pinball(actual: Floats, quantile: Floats, levels: Floats) -> Floats:
+    """Pinball loss (n, K) of quantiles (n, K) against `actual` (n,).
+
+    >>> pinball(np.array([10.0]), np.array([[8.0, 12.0]]), np.array([0.5, 0.9]))
+    array([[1. , 0.2]])
+    """
+    error = actual[:, None] - quantile
+    return np.asarray(np.maximum(levels * error, (levels - 1.0) * error))
 
 
 def coverage(actual: Floats, quantile: Floats) -> tuple[Floats, Floats]:

@@ -1,7 +1,7 @@
 """Gradient-boosted quantile trees over all rows, trained now and then: the nightly expert (LightGBM, an extra).
 
-One model a level on the same features the regression sees, plus the row's size. Training is the slow lane's business:
-`train` gets lessons and gives a guest expert for `Horizon`; between trainings the guest stands still. Same lessons and
+One model a level on the features the regression sees, plus the row's size and the horizon. Training is the slow lane's
+business: lessons are what rows told at closings, and the trees' quantiles are taken over by `adopt`. Same lessons and
 parameters, same trees (one thread, fixed seed).
 """
 
@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from models.demand.contract import Floats
-from models.demand.horizon import Guest, Lesson
-from models.demand.quantile_regression import LARGEST
+from models.demand.contract import Ahead, Floats, Ints, Shared, State, Told
+from models.demand.exactly import FEATURE_STEP
+from models.demand.online import Online
+from models.demand.row_sums import FARTHEST, LARGEST, LEVELS
 
 DEFAULTS: dict[str, Any] = {
     "learning_rate": 0.05,
@@ -26,49 +27,77 @@ DEFAULTS: dict[str, Any] = {
     "lambda_l2": 5.0,
 }
 FIXED: dict[str, Any] = {"verbose": -1, "num_threads": 1, "seed": 1, "deterministic": True, "objective": "quantile"}
-MOST_LESSONS = 60_000  # rows a training reads: 45 features x 8 B: 22 MB
+MOST_LESSONS = 60_000  # rows a training reads: 48 features x 8 B: 23 MB
 LEAST_LESSONS = 500
 
 
-@dataclass
-class TreeTrainer:
-    """Trains at the first origin asked and every `every_periods` after; usable as `forecast_history`'s trainer."""
+@dataclass(frozen=True)
+class Trees:
+    """Trained models, one a level of LEVELS."""
 
-    levels: Floats
+    models: tuple[Any, ...]
+
+    def quantiles(self, features: Floats, scale: Floats, horizon: Ints) -> Floats:
+        """Quantiles (n, K) in row scales of rows with features (n, p), scale (n,) and horizon (n,)."""
+        sized = _with_size(features, scale, horizon)
+        told = np.stack([model.predict(sized, num_threads=1) for model in self.models], axis=1)
+        return np.maximum.accumulate(np.clip(told, 0.0, FARTHEST), axis=1)
+
+
+def lessons_of(told: Told) -> Told:
+    """The matured horizons in what rows told, (m,): all that trees learn from."""
+    lessons = told["lesson"].reshape(-1)
+    return lessons[lessons["taught"] > 0]
+
+
+def train(lessons: Told, rounds: int = 120, parameters: dict[str, Any] | None = None) -> Trees:
+    """Quantile trees of `lessons` (m,), evenly thinned over all of history where they are more than MOST_LESSONS."""
+    import lightgbm
+
+    if len(lessons) > MOST_LESSONS:
+        lessons = lessons[np.linspace(0, len(lessons) - 1, MOST_LESSONS).astype(np.int64)]
+    scale = lessons["scale"].astype(np.float64)
+    features = _with_size(lessons["features"] * FEATURE_STEP, scale, lessons["span"])
+    data = lightgbm.Dataset(
+        features, np.clip(lessons["target"], 0.0, LARGEST), weight=np.sqrt(scale), free_raw_data=False
+    )
+    settings = {**DEFAULTS, **(parameters or {}), **FIXED}
+    return Trees(tuple(lightgbm.train({**settings, "alpha": float(q)}, data, rounds) for q in LEVELS))
+
+
+@dataclass
+class NightlyTrees:
+    """The trees as a backtest's guest: trained anew every `every_periods`, asked after each closing."""
+
     every_periods: int = 28
     rounds: int = 120
     parameters: dict[str, Any] = field(default_factory=dict)
+    from_period: int = 0
+    name: str = "trees"
     trained_at: int | None = None
-    guest: Guest | None = None
+    trees: Trees | None = None
+    lessons: list[Told] = field(default_factory=list)
 
-    def __call__(self, period: int, lessons: list[Lesson]) -> Guest | None:
-        """The guest expert to use from `period` on; None while there is too little to learn from."""
+    def hear(self, period: int, told: Told) -> None:
+        """Keep the lessons; train when it is time and there are enough."""
+        self.lessons.append(lessons_of(told))
         due = self.trained_at is None or period - self.trained_at >= self.every_periods
-        if due and sum(int(lesson.teaches.sum()) for lesson in lessons) >= LEAST_LESSONS:
-            self.guest, self.trained_at = self.train(lessons), period
-        return self.guest
+        if due and period >= self.from_period and sum(len(lesson) for lesson in self.lessons) >= LEAST_LESSONS:
+            self.lessons = [np.concatenate(self.lessons)]
+            self.trees, self.trained_at = train(self.lessons[0], self.rounds, self.parameters), period
 
-    def train(self, lessons: list[Lesson]) -> Guest:
-        """Quantile trees of `lessons`, the newest kept where there are more than MOST_LESSONS a training reads."""
-        import lightgbm
-
-        features = np.concatenate([_with_size(x.features, x.scale)[x.teaches] for x in lessons])
-        target = np.concatenate([np.clip(x.actual / x.scale, 0.0, LARGEST)[x.teaches] for x in lessons])
-        weight = np.concatenate([np.sqrt(x.scale[x.teaches]) for x in lessons])
-        if len(target) > MOST_LESSONS:
-            kept = np.linspace(0, len(target) - 1, MOST_LESSONS).astype(np.int64)  # evenly over all of history
-            features, target, weight = features[kept], target[kept], weight[kept]
-        data = lightgbm.Dataset(features, target, weight=weight, free_raw_data=False)
-        settings = {**DEFAULTS, **self.parameters, **FIXED}
-        models = [lightgbm.train({**settings, "alpha": float(q)}, data, self.rounds) for q in self.levels]
-
-        def guest(rows: Floats, scale: Floats) -> Floats:
-            sized = _with_size(rows, scale)
-            told = np.stack([model.predict(sized, num_threads=1) for model in models], axis=1)
-            return np.maximum.accumulate(np.maximum(told, 0.0), axis=1)
-
-        return guest
+    def quantiles(
+        self, family: Online, state: State, shared: Shared, period: int, horizons: Ints, ahead: Ahead
+    ) -> Floats | None:
+        """Quantiles (n, H, K) in units; None until trained."""
+        if self.trees is None:
+            return None
+        told = []
+        for horizon in horizons.T:
+            features, scale = family.features(state, shared, np.full(len(state), period), horizon, ahead)
+            told.append(self.trees.quantiles(features, scale, horizon) * scale[:, None])
+        return np.stack(told, axis=1)
 
 
-def _with_size(features: Floats, scale: Floats) -> Floats:
-    return np.concatenate([features, np.log(scale + 1e-3)[:, None]], axis=1)
+def _with_size(features: Floats, scale: Floats, horizon: Ints) -> Floats:
+    return np.concatenate([features, np.log(scale + 1e-3)[:, None], np.asarray(horizon, np.float64)[:, None]], axis=1)

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from models.demand.backtest import QUANTILES, forecast_history
+from models.demand.backtest import forecast_history
 from models.demand.panel import Panel, panel
-from models.demand.trees import TreeTrainer
+from models.demand.trees import NightlyTrees
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 WEEK_ONE = pd.Timestamp("2000-01-03")  # ordinal weeks start at a Monday
@@ -141,17 +141,15 @@ def main() -> None:
     words.add_argument("--back", type=int, default=0)
     asked = words.parse_args()
     loaded = load(asked.name, plan=not asked.no_plan)
-    trainer = TreeTrainer(QUANTILES, every_periods=28) if asked.trees else None
     started = time.perf_counter()
     wanted = origins(loaded.source, loaded.panel.periods, asked.back)
-    # A guest is weighed by what it told before: give it eight origins to be seen in.
-    early = [wanted[0] - 7 * k for k in range(8, 0, -1)] if trainer else []
-    made = forecast_history(loaded.panel, [loaded.source.horizon], [o for o in early if o > 14] + wanted, trainer)[0]
+    # A guest is weighed by what it told before: give it 16 horizons to be seen in.
+    since = max(wanted[0] - 16 * loaded.source.horizon, 0)
+    guests = (NightlyTrees(every_periods=28, from_period=since),) if asked.trees else ()
+    made = forecast_history(loaded.panel, [loaded.source.horizon], wanted, guests)[0]
     print(f"{loaded.panel.rows} rows x {loaded.panel.periods} periods in {time.perf_counter() - started:.1f} s")
     frames = []
     for origin, mean, quantiles in zip(made.origins, made.mean, made.quantiles, strict=True):
-        if origin not in wanted:
-            continue
         frame = loaded.rows.to_frame(index=False)
         frame.insert(0, "date", loaded.dates[origin])
         frame["horizon_periods"], frame["mean"] = loaded.source.horizon, mean

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.demand.lines import least_squares, mean_forecast, support_vector_line
-from models.demand.quantile_regression import AveragedRegression
 from models.demand.smoothing import FAMILY, Croston, HoltWinters, SeasonalNaive, SimpleSmoothing, Tsb
 
 EVERY = pytest.mark.parametrize("name", sorted(FAMILY))
@@ -139,16 +138,3 @@ def test_planted_coefficients_are_recovered():
     for plane in (least_squares(features, values), support_vector_line(features, values)):
         np.testing.assert_allclose(plane.slopes, [0.8, -1.5], atol=0.05)
         assert plane.intercept == pytest.approx(5.0, abs=0.3)
-
-
-def test_the_online_regression_finds_quantiles():
-    """Planted median and 90 % quantile of a spread that grows with a feature are recovered by one pass, within 15 %."""
-    rng = np.random.default_rng(4)
-    levels = np.array([0.5, 0.9])
-    online = AveragedRegression(levels, np.zeros((2, 2)), (200.0, 400.0), ridge=0.1)
-    for _ in range(600):
-        x = rng.uniform(0.5, 1.5, 50)
-        online.learn(np.stack([np.ones(50), x], axis=1), 0.5 + 0.5 * x * rng.standard_exponential(50), np.ones(50))
-    told = online.predict(np.array([[1.0, 0.5], [1.0, 1.0], [1.0, 1.5]]))
-    expected = 0.5 + 0.5 * np.array([0.5, 1.0, 1.5])[:, None] * -np.log(1 - levels)
-    np.testing.assert_allclose(told, expected, rtol=0.15)

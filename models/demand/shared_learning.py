@@ -1,0 +1,393 @@
+"""What rows of a shelf learn together, from what each tells at a closing: named arrays, bounded, faded by periods.
+
+* Plan effects: a quasi-Poisson log-linear regression, a Newton step a period.
+* Weekday ratios, drifts and last year of everybody and of like rows: faded sums.
+* For each band of horizons: quantile regressions, counts of pooled errors, losses of experts, calibration shifts.
+
+Quantile regression in one pass: pinball loss is majorised by a parabola that touches it at today's error (Hunter &
+Lange 2000), so each period's rows add a weighted least-squares problem to normal equations that fade; one p x p solve a
+quantile, whatever the number of rows. Ridge draws coefficients to a prior, so a forecast is sensible before there is
+evidence and where a feature never varied. A period counts as the square root of its rows: rows of one period share its
+shocks. The flat part of the parabola must be narrow against usual errors: it follows their running mean.
+
+Calibration is integral action on realised coverage by segment and level (Angelopoulos, Candes & Tibshirani 2023), with
+leak, once the band is trained. Coverage of counts is the interval [P(D < q), P(D <= q)]: only the distance of the level
+from it moves anything. Steps are in units of the usual error: rows of a period miss together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.demand.contract import Floats, Ints, Shared, Told
+from models.demand.exactly import FEATURE_STEP, WEIGHT_STEP, by_group, on_grid, solve, total
+from models.demand.row_levels import LONG, PlanNames
+from models.demand.row_sums import (
+    BASES,
+    DRIFT_LEVELS,
+    FIRST_GUEST,
+    GROUPS,
+    LARGEST,
+    LEVEL_AT,
+    LEVELS,
+    POOLED,
+    SIZES,
+    SPREAD_AT,
+    WILDNESSES,
+    feature_count,
+    grid_coefficients,
+    pinball_mean,
+)
+
+BAND_EDGES = np.array([2, 3, 5, 7, 9, 13, 17, 25, 41, 65])  # horizons 1, 2, 3-4, 5-6, 7-8, 9-12, ... share coefficients
+BANDS = len(BAND_EDGES) + 1
+MEMORIES_PERIODS = (40.0, 120.0, 400.0)  # of shocks, not of rows
+RIDGE, SEGMENT_RIDGE = 0.3, 1.5
+PRIOR_SPREADS = np.array([-0.05, 0.7, 1.3, 1.8, 2.3, 3.0])
+PRIOR_BLEND = np.array([0.05, 0.2, 0.3, 0.25, 0.2])  # of the levels of 7, 14, 28, 90, 365 periods
+MOST_LESSONS = 8192  # a band and period: more rows of one period say the same
+FLAT_SHARE, FLAT_LEAST = 0.07, 0.002
+ERROR_KEPT = 0.95
+
+BINS = 256  # of u / (2 + |u|), u a pooled error in the row's spreads: 0.015 wide at 0
+POOL_KEPT = 1.0 - 1.0 / 60.0
+POOL_LEAST = 100.0  # a segment counts for itself beyond this many errors
+FARTHEST_ERROR = 24.0
+
+MIX_KEPT = 0.995  # losses look back 200 periods: one bad holiday must not turn the weights
+CALIBRATION_STEP, CALIBRATION_KEPT, CALIBRATION_FULL_ROWS = 0.10, 0.998, 50.0
+TRAINED_AFTER = 21  # lessons' periods, beyond the horizon, before calibration starts
+
+PLAN_KEPT, PLAN_RIDGE = 1.0 - 1.0 / 250.0, 50.0
+SHARED_WEEK_KEPT = 0.97
+DRIFT_KEPT = 0.3
+CUTS_KEPT = 0.98
+YEAR_BLOCKS = 64
+MOST_GAP_PERIODS = 400
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What shapes a family: plan columns, periods in a season and a year, guests."""
+
+    names: PlanNames
+    season: int
+    year: int
+    guests: int
+
+    @property
+    def features(self) -> int:
+        """How many features a row has."""
+        return feature_count(self.names)
+
+    @property
+    def experts(self) -> int:
+        """Regression, pooled errors, and the guests."""
+        return FIRST_GUEST + self.guests
+
+    @property
+    def block(self) -> int:
+        """Periods of one block of the yearly profile."""
+        return 7 if self.year > YEAR_BLOCKS - 4 else 1
+
+
+def fresh(setting: Setting) -> Shared:
+    """What is known before any row closed."""
+    p, k, c = setting.features, len(LEVELS), setting.names.columns
+    prior = np.zeros((k, p))
+    prior[:, LEVEL_AT + 1 : LEVEL_AT + LONG + 1] = PRIOR_BLEND
+    prior[:, SPREAD_AT + 1] = PRIOR_SPREADS
+    coefficients = np.broadcast_to(grid_coefficients(prior), (BANDS, SIZES, k, p)).copy()
+    return {
+        "period": np.full(1, -1, np.int64),
+        "effect": np.zeros(c),
+        "curvature": np.eye(c) * PLAN_RIDGE,
+        "week": np.zeros((2, setting.season)),
+        "drift": np.zeros((3, len(DRIFT_LEVELS), GROUPS)),
+        "year_block": np.full(1, -1, np.int64),
+        "year": np.zeros((3, 2, YEAR_BLOCKS, GROUPS), np.float32),
+        "cuts": np.zeros(SIZES - 1),
+        "coefficients": coefficients,
+        "lessons": np.zeros(BANDS),
+        "usual_error": np.zeros((2, BANDS)),
+        "pool": np.zeros((BANDS, SIZES, BINS)),
+        "pool_mean": np.zeros((BANDS, SIZES, 2)),
+        "excess": np.zeros((BANDS, SIZES, 2, setting.experts)),
+        "loss": np.zeros((BANDS, SIZES, 2)),
+        "shift": np.zeros((BANDS, SIZES * WILDNESSES, k)),
+    }
+
+
+def band_of(horizon: Ints) -> Ints:
+    """Band (n,) of a horizon in periods."""
+    return np.searchsorted(BAND_EDGES, horizon, side="right").astype(np.int64)
+
+
+def settle(setting: Setting, shared: Shared, told: Told) -> Shared:
+    """What all rows know after those that closed have told; `told` in the order of rows."""
+    told = told[told["closed"] > 0]
+    if len(told) == 0:
+        return shared
+    out = dict(shared)
+    before, now = int(shared["period"][0]), int(told["period"].max())
+    gap = min(max(now - before, 0), MOST_GAP_PERIODS) if before >= 0 else 1
+    out["period"] = np.array([max(now, before)])
+    _learn_plan(out, told, gap)
+    _learn_week(setting, out, told)
+    _learn_groups(setting, out, told, gap)
+    lessons = told["lesson"].T.reshape(-1)  # horizon after horizon, rows in order
+    lessons = lessons[lessons["taught"] > 0]
+    for band in np.unique(lessons["band"]).tolist():
+        _learn_band(setting, out, int(band), lessons[lessons["band"] == band], gap)
+    return out
+
+
+# --- everybody ------------------------------------------------------------------------------------------------------
+
+
+def _learn_plan(out: Shared, told: Told, gap: int) -> None:
+    columns = len(out["effect"])
+    if columns == 0:
+        return
+    teaches = told["teaches"] > 0
+    plan = [told["plan"][:, i].astype(np.float64) for i in range(columns)]
+    # A row counts as the root of its level: large ones know more, but not in proportion.
+    weight = np.where(teaches, 1.0 / np.sqrt(np.maximum(told["usual"].astype(np.float64), 1e-9)), 0.0)
+    pull, mean = told["missed"] * weight, told["mean"] * weight
+    gradient = np.array([total(p * pull) for p in plan])
+    curvature = np.array([[total(p * q * mean) for q in plan] for p in plan])
+    kept = PLAN_KEPT**gap
+    out["curvature"] = out["curvature"] * kept + curvature + PLAN_RIDGE * (1.0 - kept) * np.eye(columns)
+    out["effect"] = np.clip(out["effect"] + solve(out["curvature"][None], gradient[None])[0], -5.0, 5.0)
+
+
+def _learn_week(setting: Setting, out: Shared, told: Told) -> None:
+    place = np.mod(told["period"].astype(np.int64), setting.season)
+    weight = np.where(told["teaches"] > 0, 1.0 / np.sqrt(np.maximum(told["usual"].astype(np.float64), 1e-9)), 0.0)
+    came = np.stack([by_group(place, weight * told[name], setting.season) for name in ("plain_units", "believed")])
+    kept = np.where(by_group(place, np.ones(len(told)), setting.season) > 0, SHARED_WEEK_KEPT, 1.0)
+    out["week"] = out["week"] * kept + came
+
+
+def _learn_groups(setting: Setting, out: Shared, told: Told, gap: int) -> None:
+    """Drifts and the yearly profile of everybody and of like rows, and where the thirds of sizes lie."""
+    scale = np.maximum(told["scale"].astype(np.float64), 1e-9)
+    kinds = [np.zeros(len(told), np.int64), *(told["groups"][:, i].astype(np.int64) for i in range(2))]
+    level = [told["drift"][:, i] / scale for i in range(len(DRIFT_LEVELS))]
+    now = np.array([[by_group(kind, value, GROUPS) for value in level] for kind in kinds])
+    out["drift"] = out["drift"] * DRIFT_KEPT**gap + now
+    block = int(out["period"][0]) // setting.block
+    ahead = block - int(out["year_block"][0]) if int(out["year_block"][0]) >= 0 else 0
+    year = out["year"]
+    if ahead > 0:
+        moved = np.zeros_like(year)
+        if ahead < YEAR_BLOCKS:
+            moved[:, :, :-ahead] = year[:, :, ahead:]
+        year = moved
+    came = np.array([[by_group(k, told[v].astype(np.float64), GROUPS) for v in ("came", "expected")] for k in kinds])
+    year = year.copy()
+    year[:, :, -1] += came
+    out["year"], out["year_block"] = year, np.array([block])
+    rate = told["rate"].astype(np.float64)
+    rate = rate[rate > 0]
+    if len(rate):
+        cuts = np.quantile(rate, np.arange(1, SIZES) / SIZES)
+        fresh_cuts = bool((out["cuts"] == 0).all())
+        out["cuts"] = cuts if fresh_cuts else CUTS_KEPT * out["cuts"] + (1.0 - CUTS_KEPT) * cuts
+
+
+def last_year(setting: Setting, shared: Shared, period: Ints, horizon: Ints, buckets: list[Ints]) -> Floats:
+    """Demand a year before the horizon over that of two such horizons before it, less one, (3, n); 0 without a year."""
+    index = (shared["year"][:, 0] + 0.1) / (shared["year"][:, 1] + 0.1)  # (3, blocks, groups)
+    known = shared["year"][:, 1] > 0
+    edges = np.zeros((3, YEAR_BLOCKS + 1, GROUPS))
+    for i in range(YEAR_BLOCKS):
+        edges[:, i + 1] = edges[:, i] + index[:, i] * setting.block
+    first = (int(shared["year_block"][0]) - YEAR_BLOCKS + 1) * setting.block  # period of the first edge
+    start = (period + 1 - setting.year - first).astype(np.float64)
+    span = np.maximum(horizon, 1).astype(np.float64)
+    out = np.zeros((3, len(period)))
+    for kind, bucket in enumerate(buckets):
+        table = edges[kind]
+
+        def at(when: Floats, table: Floats = table, bucket: Ints = bucket) -> Floats:
+            place = np.clip(when / setting.block, 0.0, YEAR_BLOCKS)
+            low = np.minimum(place.astype(np.int64), YEAR_BLOCKS - 1)
+            return np.asarray(table[low, bucket] + (place - low) * (table[low + 1, bucket] - table[low, bucket]))
+
+        then, before = at(start + span) - at(start), (at(start) - at(start - 2.0 * span)) / 2.0
+        oldest = np.clip(np.floor((start - 2.0 * span) / setting.block), 0, YEAR_BLOCKS - 1).astype(np.int64)
+        has = (start - 2.0 * span >= 0) & (start + span <= YEAR_BLOCKS * setting.block) & known[kind][oldest, bucket]
+        out[kind] = np.where(has, np.clip(then / np.maximum(before, 1e-9) - 1.0, -0.7, 2.0), 0.0)
+    return out
+
+
+# --- a band of horizons ---------------------------------------------------------------------------------------------
+
+
+def _learn_band(setting: Setting, out: Shared, band: int, lessons: Told, gap: int) -> None:
+    every = -(-len(lessons) // MOST_LESSONS)
+    lessons = lessons[::every]
+    features = lessons["features"] * FEATURE_STEP
+    target = on_grid(np.clip(lessons["target"].astype(np.float64), 0.0, LARGEST), FEATURE_STEP)
+    size = lessons["size"].astype(np.int64)
+    for name in ("lessons", "usual_error", "pool", "pool_mean", "excess", "loss", "shift", "coefficients"):
+        out[name] = out[name].copy()
+    _learn_pool(out, band, lessons, size, gap)
+    _learn_losses(setting, out, band, lessons, target, size, gap)
+    if out["lessons"][band] > float(lessons["span"].max()) + TRAINED_AFTER:
+        _calibrate(out, band, lessons, gap)
+    _learn_regression(setting, out, band, features, target, np.sqrt(lessons["scale"].astype(np.float64)), size, gap)
+    out["lessons"][band] += gap
+
+
+def _learn_pool(out: Shared, band: int, lessons: Told, size: Ints, gap: int) -> None:
+    error = lessons["error"].astype(np.float64)
+    squeezed = error / (2.0 + np.abs(error))
+    place = np.clip(np.floor((squeezed + 1.0) * (BINS / 2)), 0, BINS - 1).astype(np.int64)
+    kept = POOL_KEPT**gap
+    counts = by_group(size * BINS + place, np.ones(len(place)), SIZES * BINS).reshape(SIZES, BINS)
+    out["pool"][band] = kept * out["pool"][band] + counts
+    near = np.clip(error, -LARGEST, LARGEST)
+    sums = np.stack([by_group(size, v, SIZES) for v in (near, np.ones(len(near)))], axis=1)
+    out["pool_mean"][band] = kept * out["pool_mean"][band] + sums
+
+
+def _learn_losses(
+    setting: Setting, out: Shared, band: int, lessons: Told, target: Floats, size: Ints, gap: int
+) -> None:
+    told = lessons["told"].astype(np.float64)
+    pooled = pinball_mean(target, told[:, POOLED])
+    kept = MIX_KEPT**gap
+    n = by_group(size, np.ones(len(size)), SIZES)
+    per = 1.0 / np.maximum(n, 1.0)[size]  # a period's mean, whatever the number of its rows
+    for expert in range(setting.experts):
+        loss = pinball_mean(target, told[:, expert])
+        here = np.isfinite(loss)
+        over = by_group(size, np.where(here, (loss - pooled) * per, 0.0), SIZES)
+        base = by_group(size, np.where(here, pooled * per, 0.0), SIZES)
+        out["excess"][band, :, 0, expert] = kept * out["excess"][band, :, 0, expert] + over
+        out["excess"][band, :, 1, expert] = kept * out["excess"][band, :, 1, expert] + base
+    sums = np.stack([by_group(size, pooled * per, SIZES), (n > 0).astype(np.float64)], axis=1)
+    out["loss"][band] = kept * out["loss"][band] + sums
+
+
+def _calibrate(out: Shared, band: int, lessons: Told, gap: int) -> None:
+    segment, segments = lessons["segment"].astype(np.int64), SIZES * WILDNESSES
+    came = lessons["target"].astype(np.float64)[:, None]
+    final = lessons["final"].astype(np.float64)
+    rows = by_group(segment, np.ones(len(segment)), segments)
+    per = np.maximum(rows, 1.0)
+    step = CALIBRATION_STEP * usual_error(out, band) * np.minimum(1.0, rows / CALIBRATION_FULL_ROWS)
+    kept = np.where(rows > 0, CALIBRATION_KEPT**gap, 1.0)
+    for k, level in enumerate(LEVELS):
+        under = by_group(segment, (came[:, 0] < final[:, k] - 1e-4).astype(np.float64), segments) / per
+        within = by_group(segment, (came[:, 0] <= final[:, k] + 1e-4).astype(np.float64), segments) / per
+        missed = np.maximum(level - within, 0.0) - np.maximum(under - level, 0.0)
+        out["shift"][band, :, k] = np.clip(kept * out["shift"][band, :, k] + step * missed, -1.0, 2.0)
+
+
+def usual_error(shared: Shared, band: int) -> float:
+    """Mean absolute error of the middle quantile lately, in row scales."""
+    error, weight = shared["usual_error"][:, band]
+    return float(error / weight) if weight > 0 else 0.0
+
+
+def _learn_regression(
+    setting: Setting, out: Shared, band: int, features: Floats, target: Floats, weight: Floats, size: Ints, gap: int
+) -> None:
+    n = len(target)
+    weight = weight * (np.sqrt(n) / total(weight))
+    missed = total(np.abs(target - features @ out["coefficients"][band, 1, 0]))
+    out["usual_error"][:, band] = ERROR_KEPT**gap * out["usual_error"][:, band] + (missed / n, 1.0)
+    flat = max(FLAT_SHARE * usual_error(out, band), FLAT_LEAST)
+    k, p, m = len(LEVELS), setting.features, len(MEMORIES_PERIODS)
+    normal, right = np.zeros((SIZES, k, p, p)), np.zeros((SIZES, k, p))
+    for s in range(SIZES):
+        here = size == s
+        if here.any():
+            normal[s], right[s] = _equations(features[here], target[here], weight[here], out, band, s, flat)
+    kept = np.array([1.0 - 1.0 / memory for memory in MEMORIES_PERIODS])[:, None, None, None] ** gap
+    name, side = f"normal/{band}", f"right/{band}"
+    old = out.get(name, np.zeros((m, SIZES, k, p, p)))
+    out[name] = kept[..., None] * old + normal
+    out[side] = kept * out.get(side, np.zeros((m, SIZES, k, p))) + right
+    out["coefficients"][band] = _coefficients(fresh(setting)["coefficients"][0, 0], out[name], out[side])
+
+
+def _equations(
+    features: Floats, target: Floats, weight: Floats, out: Shared, band: int, size: int, flat: float
+) -> tuple[Floats, Floats]:
+    """What one period's rows of one size add to the normal equations (K, p, p) and their right sides (K, p)."""
+    error = np.abs(target - (features @ out["coefficients"][band, size].T).T)
+    steep = weight / (flat + error)  # (K, n)
+    largest = float(weight.max()) / flat
+    steep = on_grid(steep / largest, WEIGHT_STEP)
+    normal = np.stack([(w[:, None] * features).T @ features for w in steep])
+    plain = on_grid(weight / float(weight.max()), WEIGHT_STEP) @ features
+    right = np.stack([(w * target) @ features for w in steep]) * largest
+    return normal * largest, right + (2.0 * LEVELS - 1.0)[:, None] * (plain * float(weight.max()))
+
+
+def _coefficients(prior: Floats, normal: Floats, right: Floats) -> Floats:
+    """Coefficients (SIZES, K, p): those of all rows drawn to the prior, each size's drawn to them, mean of memories."""
+    m, sizes, k, p = right.shape
+    everybody, side = normal[:, 0].copy(), right[:, 0].copy()
+    for s in range(1, sizes):
+        everybody, side = everybody + normal[:, s], side + right[:, s]
+    shared = solve((everybody + RIDGE * np.eye(p)).reshape(-1, p, p), (side + RIDGE * prior).reshape(-1, p)).reshape(
+        m, 1, k, p
+    )
+    own = solve(
+        (normal + SEGMENT_RIDGE * np.eye(p)).reshape(-1, p, p), (right + SEGMENT_RIDGE * shared).reshape(-1, p)
+    ).reshape(m, sizes, k, p)
+    mean = own[0]
+    for memory in own[1:]:
+        mean = mean + memory
+    return grid_coefficients(mean / m)
+
+
+# --- read off by rows -----------------------------------------------------------------------------------------------
+
+_PRIOR_ERRORS = np.array([-1.1, -0.8, -0.5, -0.2, 0.0, 0.3, 0.7, 1.2, 2.0, 3.5])
+
+
+def pooled_quantiles(shared: Shared, band: int) -> tuple[Floats, Floats]:
+    """Quantiles (SIZES, K) and means (SIZES,) of pooled errors in spreads: own, drawn to all sizes', to a prior."""
+    squeezed = _PRIOR_ERRORS / (2.0 + np.abs(_PRIOR_ERRORS))
+    place = np.floor((squeezed + 1.0) * (BINS / 2)).astype(np.int64)
+    prior = np.bincount(place, minlength=BINS) / len(place)
+    pool, sums = shared["pool"][band], shared["pool_mean"][band]
+    everybody = pool[0] + pool[1] + pool[2] + 0.2 * POOL_LEAST * prior
+    own = pool + POOL_LEAST * everybody / np.maximum(total(everybody), 1e-12)
+    edges = np.arange(BINS + 1) * (2.0 / BINS) - 1.0
+    reach = FARTHEST_ERROR / (2.0 + FARTHEST_ERROR)
+    out = np.zeros((SIZES, len(LEVELS)))
+    for s in range(SIZES):
+        below = np.concatenate([[0.0], np.cumsum(own[s])])
+        found = np.clip(np.interp(LEVELS * below[-1], below, edges), -reach, reach)
+        out[s] = 2.0 * found / (1.0 - np.abs(found))
+    weight = sums[:, 1] + POOL_LEAST
+    means = (sums[:, 0] + POOL_LEAST * total(sums[:, 0]) / max(total(sums[:, 1]), POOL_LEAST)) / weight
+    return np.maximum.accumulate(out, axis=1), means
+
+
+def expert_excess(shared: Shared, band: int) -> tuple[Floats, Floats]:
+    """Relative excess (SIZES, E) of each expert's loss over the pooled errors', and their mean loss (SIZES,)."""
+    over, base = shared["excess"][band, :, 0], shared["excess"][band, :, 1]
+    loss = shared["loss"][band]
+    return np.where(base > 0, over / np.maximum(base, 1e-12), 0.0), (loss[:, 0] + 0.1) / (loss[:, 1] + 1.0)
+
+
+def trained_band(shared: Shared) -> Ints:
+    """For each band the nearest one that has learnt, itself if none has, (BANDS,)."""
+    learnt = np.flatnonzero(shared["lessons"] > 0)
+    bands = np.arange(BANDS)
+    if len(learnt) == 0:
+        return bands
+    return np.asarray(learnt[np.argmin(np.abs(learnt[None] - bands[:, None]), axis=1)])
+
+
+__all__ = ["BANDS", "BASES", "Setting", "band_of", "fresh", "last_year", "settle", "trained_band"]

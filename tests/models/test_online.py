@@ -1,0 +1,74 @@
+"""The production family keeps the contract: slices cannot show, nothing explodes, rows are taken over."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.demand import baseline
+from models.demand.online import FAMILY, Online
+from tests.models import conformance as c
+
+UNITS = st.sampled_from([0.0, 0.001, 1.0, 3.0, 80_995.0, 1e12])
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_slices_cannot_show(seed):
+    """Closing rows in any slices gives bit-identical state, shared state and outlook."""
+    c.check_cut_invariance(FAMILY, seed, rows=11, periods=32)
+
+
+def test_state_is_its_bytes():
+    """State persists as bytes, within a row's budget, and goes on from them exactly."""
+    c.check_persists(FAMILY, 3)
+
+
+def test_a_fresh_row_asks_for_nothing():
+    """Without history the forecast, and so the reorder point, is zero."""
+    c.check_fresh_asks_for_nothing(FAMILY)
+
+
+def test_closing_is_pure():
+    """Closing and settling change neither the state nor the shared state they were given."""
+    c.check_closing_touches_no_input(FAMILY, 4)
+
+
+def test_a_day_not_seen_teaches_nothing():
+    """A day of zero exposure moves no level."""
+    c.check_unseen_teaches_nothing(FAMILY, 5)
+
+
+def test_it_explains_itself():
+    """Weights sum to one, losses are finite, guests that never came say so."""
+    c.check_explains(FAMILY, 6)
+
+
+def test_rows_of_the_baseline_are_taken_over():
+    """A shelf kept by the baseline family goes on in this one with what it knew."""
+    c.check_inherits(FAMILY, baseline.FAMILY, 7)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(st.lists(UNITS, min_size=5, max_size=5), min_size=1, max_size=40),
+    st.lists(st.integers(1, 400), min_size=5, max_size=5),
+    st.integers(0, 2**31),
+)
+def test_nothing_explodes(days, horizon, seed):
+    """Whatever was sold, planned and shown, answers are finite, not negative, ordered, and of the size of the data."""
+    rng = np.random.default_rng(seed)
+    demand = np.array(days)
+    exposure = rng.choice([0.0, 0.2, 1.0], demand.shape)
+    horizons = np.stack([np.array(horizon), np.full(5, 7), np.full(5, 14)], axis=1)
+    plan = c.wild_plan(FAMILY, rng, len(days) + c.AHEAD_PERIODS, 5)
+    c.check_bounded(FAMILY, np.where(exposure > 0, demand, 0.0), exposure, horizons, plan)
+
+
+@pytest.mark.parametrize("season", [1, 12, 52])
+def test_other_periods(season):
+    """Weeks and months are periods like days: the same laws with another season."""
+    family = Online(plan=("price",), season=season, year=12 if season == 12 else 52, slots=(2,), guests=())
+    c.check_cut_invariance(family, 8, rows=11, periods=30)
+    c.check_persists(family, 9)

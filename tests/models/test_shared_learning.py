@@ -1,0 +1,122 @@
+"""What rows learn together: regressions, calibration, who carries the forecast, and that trees join."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models.demand import row_sums, shared_learning
+from models.demand.backtest import QUANTILES, forecast_history
+from models.demand.exactly import FEATURE_STEP
+from models.demand.online import Online
+from models.demand.panel import panel
+from models.demand.trees import NightlyTrees
+
+FAMILY = Online(plan=(), slots=(1,), guests=())
+BAND = int(shared_learning.band_of(np.array([7]))[0])
+
+
+def lessons(features, target, final=None, told=None):
+    """What rows tell that saw `features` (n, f) a week ago and `target` (n,) since."""
+    n = len(target)
+    told_rows = np.zeros(n, FAMILY.told)
+    told_rows["closed"] = 1
+    lesson = told_rows["lesson"][:, 0]
+    lesson["taught"], lesson["band"], lesson["size"], lesson["span"], lesson["scale"] = 1, BAND, 1, 7, 1.0
+    lesson["features"][:, : features.shape[1]] = np.rint(features / FEATURE_STEP)
+    lesson["target"] = target
+    lesson["told"] = row_sums.LEVELS if told is None else told
+    lesson["final"] = row_sums.LEVELS if final is None else final
+    return told_rows
+
+
+def settled(shared, period, told):
+    told["period"] = period
+    return FAMILY.settle(shared, told)
+
+
+def test_the_regression_finds_quantiles():
+    """Planted quantiles of a spread that grows with a feature are recovered by one pass, within 15 %."""
+    rng, shared = np.random.default_rng(4), FAMILY.fresh_shared()
+    for period in range(500):
+        x = rng.uniform(0.5, 1.5, 60)
+        target = 0.5 + 0.5 * x * rng.standard_exponential(60)
+        shared = settled(shared, period, lessons(np.stack([np.ones(60), x], axis=1), target))
+    seen = np.zeros((3, FAMILY.setting.features))
+    seen[:, 0], seen[:, 1] = 1.0, [0.5, 1.0, 1.5]
+    told = seen @ shared["coefficients"][BAND, 1].T
+    expected = 0.5 + 0.5 * np.array([0.5, 1.0, 1.5])[:, None] * -np.log(1 - QUANTILES)
+    np.testing.assert_allclose(told[:, :5], expected[:, :5], rtol=0.15)
+    np.testing.assert_allclose(told[:, 5], expected[:, 5], rtol=0.3)
+
+
+@pytest.mark.parametrize("wrong", [0.9, 1.1])
+def test_calibration_repairs_coverage(wrong):
+    """Quantiles 10 % too low or too high cover what they promise after 300 periods, within two points."""
+    rng, shared = np.random.default_rng(2), FAMILY.fresh_shared()
+    truth = np.quantile(rng.gamma(4.0, 0.25, 100_000), QUANTILES)
+    within = []
+    for period in range(500):
+        actual = rng.gamma(4.0, 0.25, 100)
+        now = np.tile(wrong * truth + shared["shift"][BAND, 0], (100, 1))
+        shared = settled(shared, period, lessons(np.ones((100, 1)), actual, final=now))
+        if period >= 300:
+            within.append((actual[:, None] <= now).mean(axis=0))
+    assert np.abs(np.mean(within, axis=0) - QUANTILES).max() < 0.02
+
+
+def test_coverage_that_whole_units_force_is_left_alone():
+    """Where most sums are zero, a median of zero covers more than it says: nothing moves."""
+    shared = FAMILY.fresh_shared()
+    for period in range(80):
+        actual = (np.arange(100) < 20).astype(float)
+        shared = settled(shared, period, lessons(np.ones((100, 1)), actual, final=np.zeros((100, 6))))
+    assert shared["shift"][BAND, 0, 0] == 0.0
+
+
+def test_the_cheaper_expert_carries_and_the_other_keeps_a_word():
+    """Of two experts the one with less loss has most of the weight; the other never less than its least share."""
+    rng, shared = np.random.default_rng(1), FAMILY.fresh_shared()
+    good = np.quantile(rng.gamma(4.0, 0.25, 4000), QUANTILES)
+    for period in range(60):
+        told = np.tile(np.stack([good, 2.0 * good]), (80, 1, 1))
+        shared = settled(shared, period, lessons(np.ones((80, 1)), rng.gamma(4.0, 0.25, 80), told=told))
+    excess, usual = shared_learning.expert_excess(shared, BAND)
+    young = {"excess": np.zeros((2, 1)), "pooled_loss": np.zeros(1)}
+    share = row_sums.shares(young, excess[1][:, None], usual[1:2], np.ones((2, 1)))[:, 0]
+    assert share[0] > 0.85
+    assert share[1] == pytest.approx(row_sums.LEAST_SHARE / (1 + row_sums.LEAST_SHARE), rel=0.2)
+
+
+def test_a_guest_fades_with_age():
+    """Half as fresh is about half the weight, and a guest that is gone has none."""
+    young = {"excess": np.zeros((3, 3)), "pooled_loss": np.zeros(3)}
+    present = np.ones((3, 3))
+    present[2] = [1.0, 0.5, 0.0]
+    share = row_sums.shares(young, np.zeros((3, 3)), np.full(3, 0.1), present)
+    np.testing.assert_allclose(share[2], [1 / 3, 0.5 / 2.5, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(share.sum(axis=0), 1.0)
+
+
+def test_a_shelf_that_slept_wakes_up():
+    """Months without a closing fade what was known and break nothing."""
+    rng, shared = np.random.default_rng(5), FAMILY.fresh_shared()
+    for period in (0, 1, 2, 900, 901):
+        shared = settled(shared, period, lessons(np.ones((50, 1)), rng.gamma(4.0, 0.25, 50)))
+    assert all(np.isfinite(a).all() for a in shared.values() if a.dtype.kind == "f")
+
+
+def test_trees_join_as_a_guest():
+    """A nightly tree model is one expert more: trained on past lessons only, same bytes every time, bounded answers."""
+    pytest.importorskip("lightgbm", reason="LightGBM is not installed: pip install restock[trees]")
+    units = np.random.default_rng(3).poisson(np.linspace(0.5, 20.0, 40)[:, None], (40, 70)).astype(float)
+    origins = range(40, 63, 7)
+    made = [forecast_history(panel(units), [7], origins, (NightlyTrees(rounds=15),))[0].quantiles for _ in range(2)]
+    assert made[0].tobytes() == made[1].tobytes()
+    alone = forecast_history(panel(units), [7], origins)[0].quantiles
+    assert (made[0] != alone).any()
+    assert np.isfinite(made[0]).all()
+    shuffled = units.copy()
+    shuffled[:, 62:] = shuffled[:, 62:][:, ::-1]
+    again = forecast_history(panel(shuffled), [7], range(40, 62, 7), (NightlyTrees(rounds=15),))[0].quantiles
+    assert again.tobytes() == made[0][: len(again)].tobytes()
