@@ -25,6 +25,7 @@ from stream.errors import RestockError
 
 COMMANDS = {
     "demo": "agents.commands.demo",
+    "shop": "agents.shop.door.command",
     "worker": "agents.commands.worker",
     "topics": "agents.commands.topics",
     "replay": "agents.replay.command",

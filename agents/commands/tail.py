@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
+from agents.clock import steady_s
 from stream.errors import Away, SetupError
 
 TIMEOUT_S = 10.0
@@ -37,8 +39,11 @@ def read_to_end(brokers: str, topic: str) -> Iterator[Any]:
         consumer.close()
 
 
-def follow(brokers: str, topics: list[str]) -> Consumer:
-    """A consumer of all partitions of these topics from their beginning, outside any group; poll() and close() it."""
+def follow(brokers: str, topics: list[str], from_end: bool = False) -> Consumer:
+    """A consumer of all partitions of these topics, outside any group; poll() and close() it.
+
+    From their beginning; or from where they end now: what is published after this call is read.
+    """
     consumer = Consumer(
         {
             "bootstrap.servers": brokers,
@@ -51,7 +56,10 @@ def follow(brokers: str, topics: list[str]) -> Consumer:
         }
     )
     try:
-        consumer.assign([part for topic in topics for part in _partitions(consumer, brokers, topic)])
+        parts = [part for topic in topics for part in _partitions(consumer, brokers, topic)]
+        if from_end:
+            parts = [_at_end(consumer, brokers, part) for part in parts]
+        consumer.assign(parts)
     except BaseException:
         consumer.close()
         raise
@@ -66,6 +74,18 @@ def _partitions(consumer: Consumer, brokers: str, topic: str) -> list[TopicParti
     if found.error is not None or len(found.partitions) == 0:
         raise SetupError(f"no topic {topic}", f"the broker at {brokers} does not have it", "restock topics create")
     return [TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in found.partitions]
+
+
+def _at_end(consumer: Consumer, brokers: str, part: TopicPartition) -> TopicPartition:
+    deadline_s = steady_s() + TIMEOUT_S
+    while True:  # a topic just created has no leader for a moment
+        try:
+            _, end = consumer.get_watermark_offsets(part, timeout=TIMEOUT_S, cached=False)
+            return TopicPartition(part.topic, part.partition, end)
+        except KafkaException as error:
+            if steady_s() > deadline_s:
+                raise _away(brokers, str(error.args[0].str())) from error
+            time.sleep(0.1)
 
 
 def _away(brokers: str, detail: str) -> Away:

@@ -147,7 +147,7 @@ class Voice:
             said.append(Said(at_ms, "carts", key, event))
 
     def _moves(self, what: Moves, said: list[Said]) -> None:
-        moved = what.type.startswith("stock.transfer")
+        moved = "transfer" in what.type
         for i, (at_ms, row, units) in enumerate(zip(*(c.tolist() for c in what[1:4]), strict=True)):
             event = self._begin(what.type, at_ms)
             event["sku"], event["location"] = self._row(row)

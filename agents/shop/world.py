@@ -6,6 +6,7 @@ import hashlib
 
 import numpy as np
 
+from agents.planner.days import day_of
 from agents.shop import catalogue, floor, supply, transfers
 from agents.shop.carts import days_ahead
 from agents.shop.config import HOUR_MS, STEP_MS, Config
@@ -25,7 +26,8 @@ FACTS_AT_MS = 12  # of a step
 class World:
     """A shop from its first local midnight on; all columns are (rows,)."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, from_ms: int | None = None) -> None:
+        """The world at its first midnight; or at `from_ms`, some time after it: its first days are then not whole."""
         self.config = config
         self.places: tuple[Place, ...] = places(-(-config.rows // config.skus))
         its = items(config)
@@ -33,16 +35,22 @@ class World:
         demand = Demand.of(config, self.places, its, plan)
         stock = _opening_stock(config, demand)
         zero = np.zeros(config.rows, np.int64)
-        self._begin_ms = [place.midnight_ms(config.start_day) for place in self.places]
-        self._open = [config.start_day - 1] * len(self.places)  # the local day each location is in
+        begin_ms = min(place.midnight_ms(config.start_day) for place in self.places)
+        if from_ms is not None:
+            begin_ms = max(begin_ms, from_ms - from_ms % STEP_MS)
+        # the local day each location is in; nothing happens before the first
+        self._open = [max(day_of(place.zone, begin_ms), config.start_day) - 1 for place in self.places]
+        whole = all(place.midnight_ms(day + 1) >= begin_ms for place, day in zip(self.places, self._open, strict=True))
+        self._first = [day + 1 for day in self._open]
+        self._whole_day = max(self._open) + (1 if whole else 2)  # the first day that is whole everywhere
         self._s = State(
-            config, self.places, its, suppliers(config.seed), plan, demand, min(self._begin_ms), stock, stock.copy(),
+            config, self.places, its, suppliers(config.seed), plan, demand, begin_ms, stock, stock.copy(),
             zero, zero.copy(), zero.copy(), _web_rows(config, self.places), np.zeros(config.rows), Tally(config.rows),
         )  # fmt: skip
         self._desk = supply.Desk(np.zeros(config.rows, np.int64))
         self._dispatch = transfers.Dispatch()
         self._opening = stock.copy()  # of each row's local day
-        self._laws: list[Law] = [demand.law(location, config.start_day) for location in range(len(self.places))]
+        self._laws: list[Law] = [demand.law(location, day) for location, day in enumerate(self._first)]
         self._closed: list[Day] = []
         self._voice = Voice(_name_of(config), its.names, [p.name for p in self.places], self._supplier_names())
         self._numbers = {name: number for number, name in enumerate(its.names)}
@@ -86,6 +94,7 @@ class World:
         floor.staff(s)
         transfers.depart(s, self._dispatch)
         transfers.help_out(s, self._dispatch)
+        transfers.approve(s, self._dispatch)
         supply.own_buyer(s)
         supply.office(s, self._desk)
         floor.sell(s)
@@ -110,7 +119,7 @@ class World:
     def move(self, transfer_id: str, sku: str, from_location: str, to_location: str, units: int) -> None:
         """A transfer is asked for. Raises KeyError where a row is not of this world."""
         here, there = self.row(sku, from_location), self.row(sku, to_location)
-        transfers.ask(self._s, self._dispatch, transfer_id, here, there, units)
+        transfers.ask(self._s, self._dispatch, transfer_id, here, there, units, proposed=True)
 
     # -- what can be asked ----------------------------------------------------------------------------------------
 
@@ -173,14 +182,14 @@ class World:
 
     def _begin(self) -> None:
         """Facts and the first count of everything that is sold already."""
-        s, day = self._s, self.config.start_day
+        s, day = self._s, min(self._first)
         s.happened.append(Facts(s.now_ms, catalogue.opening(s, day) + s.plan.told(day, first=True)))
         sold = np.flatnonzero(np.tile(s.items.launch_day <= day, len(self.places))[: self.config.rows])
         s.happened.append(Moves("stock.counted", np.full(len(sold), s.now_ms + 1), sold, s.on_hand[sold]))
         ahead = days_ahead(self.config)
         for location, place in enumerate(self.places):
             for later in range(ahead if place.web else 0):
-                floor.open_custom(s, location, day + later)
+                floor.open_custom(s, location, self._first[location] + later)
 
     def _midnights(self) -> None:
         """Local days that end and begin with the step."""
@@ -188,7 +197,7 @@ class World:
             following = self._open[location] + 1
             if place.midnight_ms(following) > self.now_ms:
                 continue
-            if following > self.config.start_day:
+            if self._open[location] >= self._first[location]:
                 self._close(location)
             self._open_day(location, following)
             self._open[location] = following
@@ -208,7 +217,7 @@ class World:
         if location == 0:
             afternoon = (place.midnight_ms(day) + transfers.HELP_HOURS * HOUR_MS) // STEP_MS
             s.agenda.put("help", np.array([afternoon]), day=np.array([day]))
-            if day > self.config.start_day:
+            if day > self._first[0]:
                 told = catalogue.changes(s, day) + s.plan.told(day, first=False)
                 s.happened.append(Facts(self.now_ms + FACTS_AT_MS, told))
 
@@ -231,14 +240,15 @@ class World:
             "allocated_units": s.allocated[begin:end].copy(),
         }
         self._opening[begin:end] = s.on_hand[begin:end]
-        self._closed.append(Day(self._open[location], begin, **columns))
+        if self._open[location] >= self._whole_day:
+            self._closed.append(Day(self._open[location], begin, **columns))
 
     def _see_exposure(self) -> None:
         """Add the step's share of the day's custom to rows that have something to sell."""
         s = self._s
         for location, place in enumerate(self.places):
             begin_ms = place.midnight_ms(self._open[location])
-            if self._open[location] < self.config.start_day or self._laws[location].closed:
+            if self._open[location] < self._first[location] or self._laws[location].closed:
                 continue
             hour = min(int((self.now_ms - begin_ms) // HOUR_MS), 23)
             share = place.hours[hour] * STEP_MS / HOUR_MS
