@@ -42,6 +42,8 @@ def test_every_field_of_a_room_can_be_set() -> None:
         "force_slow",
         "policy",
         "end_slack",
+        "client_id",
+        "version",
     }  # not the operator's business, or looked at below
     own |= {
         "last_buy_day",
