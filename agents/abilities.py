@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from agents.settings import Settings
 from stream.errors import Away, SetupError
 
 ANSWER_MS = 10_000
+PAUSE_S = 0.2
 
 
 async def transactions(settings: Settings) -> bool:
@@ -28,16 +31,24 @@ async def transactions(settings: Settings) -> bool:
 async def has_transactions(brokers: str) -> bool:
     """Whether the broker gives out producer ids: without them there are no idempotent and no transactional producers.
 
-    Asked at the level of the protocol: librdkafka takes the refusal of the embedded broker (-1) for an id.
+    Asked at the level of the protocol: librdkafka takes the refusal of the embedded broker (-1) for an id. A broker
+    that has just started says for a moment that it cannot tell yet: taken for a no, we would send without fences.
     """
     from aiokafka.client import AIOKafkaClient
-    from aiokafka.errors import KafkaError
+    from aiokafka.errors import KafkaError, for_code
     from aiokafka.protocol.transaction import InitProducerIdRequest
 
     client = AIOKafkaClient(bootstrap_servers=brokers.split(","), request_timeout_ms=ANSWER_MS)
     try:
         await client.bootstrap()
-        answer = await client.send(client.get_random_node(), InitProducerIdRequest(None, ANSWER_MS))
+        deadline = asyncio.get_running_loop().time() + ANSWER_MS / 1000
+        while True:
+            answer = await client.send(client.get_random_node(), InitProducerIdRequest(None, ANSWER_MS))
+            if not for_code(answer.error_code).retriable:
+                break
+            if asyncio.get_running_loop().time() > deadline:
+                raise for_code(answer.error_code)()
+            await asyncio.sleep(PAUSE_S)
     except (KafkaError, OSError) as error:
         raise Away(
             "Kafka does not answer", f"{brokers}: {error}", "check RESTOCK_BROKERS, or run restock doctor"

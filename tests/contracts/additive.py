@@ -64,13 +64,18 @@ def not_within(a: Schema, b: Schema, a_document: Schema, b_document: Schema, at:
         return [f"{at}: {', '.join(sorted(strange))} cannot be compared: teach tests/contracts/additive.py"]
     for choices in ("anyOf", "oneOf"):
         if choices in a:
-            parts = (not_within(part, b, a_document, b_document, at) for part in a[choices])
+            rest = _without(a, choices)
+            parts = (not_within({**rest, **part}, b, a_document, b_document, at) for part in a[choices])
             return [why for part in parts for why in part]
     for choices in ("anyOf", "oneOf"):
         if choices in b:
             found = [not_within(a, part, a_document, b_document, at) for part in b[choices]]
-            return min(found, key=len)
+            return [*min(found, key=len), *not_within(a, _without(b, choices), a_document, b_document, at)]
     return [*_values(a, b, at), *_bounds(a, b, at), *_parts(a, b, a_document, b_document, at)]
+
+
+def _without(schema: Schema, word: str) -> Schema:
+    return {name: its for name, its in schema.items() if name != word}
 
 
 def _values(a: Schema, b: Schema, at: str) -> Iterator[str]:
