@@ -58,18 +58,18 @@ def on_grid(values: Floats, step: float) -> Floats:
 
 
 def solve(left: Floats, right: Floats) -> Floats:
-    """Solutions (B, p) of B symmetric positive definite systems (B, p, p), by elimination in place.
+    """Solutions (B, p) of B symmetric positive definite systems (B, p, p), by elimination.
 
     >>> solve(np.array([[[4.0, 2.0], [2.0, 3.0]]]), np.array([[2.0, 2.0]]))
     array([[0.25, 0.5 ]])
     """
-    a, b = left.copy(), right.copy()
-    p = b.shape[1]
+    a, b = left.transpose(1, 2, 0).copy(), right.T.copy()  # systems side by side
+    p = len(b)
     for i in range(p):
-        row = a[:, i, i + 1 :] / a[:, i, i, None]
-        a[:, i + 1 :, i + 1 :] -= a[:, i, i + 1 :, None] * row[:, None, :]
-        b[:, i + 1 :] -= row * b[:, i, None]
+        row = a[i, i + 1 :] / a[i, i]
+        a[i + 1 :, i + 1 :] -= a[i, i + 1 :, None] * row[None]
+        b[i + 1 :] -= row * b[i]
     for i in range(p - 1, -1, -1):
-        b[:, i] /= a[:, i, i]
-        b[:, :i] -= a[:, :i, i] * b[:, i, None]
-    return b
+        b[i] /= a[i, i]
+        b[:i] -= a[:i, i] * b[i]
+    return np.ascontiguousarray(b.T)

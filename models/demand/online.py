@@ -44,7 +44,7 @@ from models.demand.row_sums import LEVELS
 CHUNK = 1024  # rows: 1.5 MB of state, 8 KB a column
 MOST_AHEAD = 64  # periods of plan that are looked at
 LONGEST = 1000  # periods a horizon may have; beyond it is that of LONGEST, in proportion
-GUEST_LEVELS = len(LEVELS)
+FIRST_LESSON_PERIODS = 7.0  # a row seen less knows too little for its forecasts to teach
 ABSENT = -1
 
 
@@ -132,6 +132,12 @@ class Online:
             span = np.clip(np.asarray(horizon[rows], np.int64), 1, LONGEST)
             parts.append(_Slice(self, read, state[rows]).view(np.asarray(period[rows], np.int64), span, ahead.of(rows)))
         return np.concatenate([v.features for v in parts]), np.concatenate([v.scale for v in parts])
+
+    def sizes(self, state: State, shared: Shared) -> Ints:
+        """Third of the rows by size (n,), as pooled statistics are kept."""
+        read = _Read(self.setting, shared)
+        rate = levels.middle_rate(_Slice(self, read, state).s)
+        return np.searchsorted(shared["cuts"], rate).astype(np.int64)
 
     def explain(self, state: State, shared: Shared) -> Explanation:
         """Weights at the first horizon a row learns, losses in units of its sum, and why a guest is out."""
@@ -334,8 +340,7 @@ class _Slice:
         told["came"][slow <= 0] = 0.0
 
     def _tell_levels(self, told: Told) -> None:
-        rate = levels.rates(self.s)
-        middle = 0.5 * rate[levels.USUAL] + 0.25 * rate[levels.MID] + 0.25 * rate[levels.SLOW]
+        rate, middle = levels.rates(self.s), levels.middle_rate(self.s)
         error = self.s["period_error"] / np.maximum(self.s["period_error_weight"], 1.0)
         told["rate"], told["scale"] = middle, np.maximum(middle, 0.5 * error) + 0.3 * error + 1e-6
         told["drift"] = rate[list(sums.DRIFT_LEVELS)].T
@@ -386,7 +391,8 @@ class _Slice:
             self.state["head"]["horizon"][:, head] = horizon
             stride = -(-horizon // slots)
             turn = period + self.state["phase"]
-            rows = np.flatnonzero((np.mod(turn, stride) == 0) & (self.s["bought"] > 0))
+            ready = (self.s["bought"] > 0) & (self.s["seen"] >= FIRST_LESSON_PERIODS)
+            rows = np.flatnonzero((np.mod(turn, stride) == 0) & ready)
             if len(rows):
                 slot = first + np.mod(turn[rows] // stride[rows], slots)
                 part = self._part(rows)
@@ -415,9 +421,7 @@ class _Slice:
     def outlook(self, period: Ints, horizons: Ints, ahead: Ahead, asked: Floats) -> tuple[Floats, Floats, Floats, Ints]:
         """Mean of a period (n,), means (n, J), quantiles (n, J, K), cycles (n,)."""
         ratios = levels.week_ratios(self.s, self.shared)
-        rate = levels.rates(self.s)
-        one = 0.5 * rate[levels.USUAL] + 0.25 * rate[levels.MID] + 0.25 * rate[levels.SLOW]
-        one = np.where(self.s["bought"] > 0, one, 0.0)
+        one = np.where(self.s["bought"] > 0, levels.middle_rate(self.s), 0.0)
         means, quantiles = [], []
         for j in range(horizons.shape[1]):
             horizon = np.clip(horizons[:, j], 1, LONGEST)

@@ -85,6 +85,12 @@ def rates(s: Columns) -> Floats:
     return np.asarray(np.minimum(s["units"] / np.maximum(s["expected"], 1e-9), RATE_TIMES * s["largest"]))
 
 
+def middle_rate(s: Columns) -> Floats:
+    """Units an average period, (n,), between the memories."""
+    rate = rates(s)
+    return np.asarray(0.5 * rate[USUAL] + 0.25 * rate[MID] + 0.25 * rate[SLOW])
+
+
 def clean_rates(s: Columns) -> Floats:
     """Units an average period, from fully seen periods only, (3, n)."""
     return np.asarray(np.minimum(s["clean_units"] / np.maximum(s["clean_expected"], 1e-9), RATE_TIMES * s["largest"]))
