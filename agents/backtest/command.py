@@ -29,6 +29,7 @@ def add_parser(subparsers: Any) -> None:
     )
     _add_file_options(parser)
     _add_shop_options(parser)
+    parser.add_argument("--compare", action="store_true", help="run peers on the same data, policy and shop")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write; made if need be")
     parser.add_argument("--jobs", type=_count, default=1, metavar="N", help="processes (default 1); shows in no result")
     add_json(parser)
@@ -60,8 +61,8 @@ def _add_shop_options(parser: argparse.ArgumentParser) -> None:
     add("--lead-days", default="7", metavar="MEAN[:SD]", help="of the supplier, in days (default %(default)s)")
     add("--review-days", type=_days, default=1.0, metavar="N", help="between two looks, in days (default 1)")
     add("--service-level", type=_share, default=0.95, metavar="P", help="asked of every row (default %(default)s)")
-    add("--policy", choices=POLICIES, default="min-max", help="when a day closes: order up to the reorder point and a "
-        "cycle's demand (min-max), or up to the reorder point itself (default %(default)s)")  # fmt: skip
+    add("--policy", choices=POLICIES, default="order-up-to", help="at a review, order up to the reorder "
+        "point itself, or up to that and a cycle's demand (min-max) (default %(default)s)")  # fmt: skip
     add("--cover-days", type=_days, metavar="N", help="of demand an order brings beyond the reorder point")
     add("--order-cost", type=_days, default=0.0, metavar="MONEY", help="of one order (default 0: a week's cover)")
     add("--holding-rate", type=_days, default=0.25, metavar="SHARE", help="of a unit's cost a year (default 0.25)")

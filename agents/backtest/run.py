@@ -33,8 +33,7 @@ from stream.events.units import milli_from_number
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-KEPT = len(QUANTILES)
-assert tuple(thresholds.LEVELS[:KEPT].tolist()) == QUANTILES
+assert tuple(thresholds.LEVELS[: len(QUANTILES)].tolist()) == QUANTILES
 
 
 @dataclass
@@ -51,6 +50,7 @@ class Story:
     on_hand: Ints
     on_order: Ints
     ordered: Ints
+    served: Ints  # sold, and given to those who had waited
     reorder_point: Ints
     order_up_to: Ints
     quantiles: Floats
@@ -60,7 +60,7 @@ class Story:
 
 @dataclass
 class Told:
-    """Forecasts of one horizon at the end of each evaluated period: mean (E, n), quantiles (E, n, 6)."""
+    """Forecasts of one horizon at the end of each evaluated period: mean (E, n), quantiles (E, n, K)."""
 
     horizon: int
     mean: Floats
@@ -97,10 +97,11 @@ class _Driver:
         self.log = Log(mine.skus, mine.locations, None)
         self.shop = Shop(len(rows), plan.backorders)
         self.proposed: list[Delivery] = []
+        self.served: Ints = np.zeros(len(rows), np.int64)
         self.opening: Ints = np.zeros(len(rows), np.int64)
         shape = (plan.last - plan.first + 1, len(rows))
         self.story = _blank(shape)
-        self.told = [Told(h, np.zeros(shape), np.zeros((*shape, KEPT))) for h in plan.horizons]
+        self.told = [Told(h, np.zeros(shape), np.zeros((*shape, len(thresholds.LEVELS)))) for h in plan.horizons]
 
     def run(self, progress: Callable[[int], None]) -> Run:
         for period in range(self.plan.last + 1):
@@ -153,6 +154,7 @@ class _Driver:
         if arrived:
             said.append(_of(arrived, Kind.STOCK_RECEIVED, Source.STOCK_MOVEMENTS, MORNING_MS))
         served = self.shop.serve_waiting()
+        self.served = served
         some = np.flatnonzero(served)
         said.append(Said(Kind.ORDER_FULFILLED, Source.ORDERS, some, served[some], MORNING_MS))
         return said
@@ -165,6 +167,7 @@ class _Driver:
         story.demand[at], story.sold[at] = self.asked[:, period], sold
         story.lost[at] = self.asked[:, period] - sold
         story.on_hand[at] = self.shop.on_hand
+        story.served[at] = sold + self.served
         story.reorder_point[at], story.order_up_to[at] = hot["reorder_point"][:n], hot["order_up_to"][:n]
         horizons = np.array([self.plan.wait, *self.plan.horizons])
         made = thresholds.outlook(self.shelf, np.arange(n), np.tile(horizons, (n, 1)), thresholds.LEVELS)
@@ -172,7 +175,7 @@ class _Driver:
         story.quantiles[at] = made.quantile_sum_units[:, 0]
         for j, told in enumerate(self.told, 1):
             told.mean[at] = made.mean_sum_units[:, j]
-            told.quantiles[at] = made.quantile_sum_units[:, j, :KEPT]
+            told.quantiles[at] = made.quantile_sum_units[:, j]
 
     def _order(self, period: int, messages: list[Outgoing]) -> None:
         """What the planner proposed in this period and did not withdraw goes to the supplier."""
@@ -213,11 +216,22 @@ def _of(deliveries: list[Delivery], kind: Kind, source: Source, at_ms: int, expe
 
 
 def _blank(shape: tuple[int, int]) -> Story:
-    counts = [np.zeros(shape, np.int64) for _ in range(8)]
-    demand, sold, lost, on_hand, on_order, ordered, point, up_to = counts
+    counts = [np.zeros(shape, np.int64) for _ in range(9)]
+    demand, sold, lost, on_hand, on_order, ordered, served, point, up_to = counts
     quantiles = np.zeros((*shape, len(thresholds.LEVELS)))
     return Story(
-        demand, sold, lost, on_hand, on_order, ordered, point, up_to, quantiles, np.zeros(shape), np.zeros(shape)
+        demand,
+        sold,
+        lost,
+        on_hand,
+        on_order,
+        ordered,
+        served,
+        point,
+        up_to,
+        quantiles,
+        np.zeros(shape),
+        np.zeros(shape),
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,20 @@ import numpy as np
 from agents import clock
 from agents.backtest.command import horizons_of, lead_of
 from agents.backtest.history import DAYS, History, Ints, evaluated, sample
+from agents.backtest.methods import Method, Sums
 from agents.backtest.orders import read_orders
+from agents.backtest.page import page
+from agents.backtest.peers import catalogue
 from agents.backtest.plan import LONGEST_HORIZON, POLICIES, Plan, first_day_of, in_periods
 from agents.backtest.progress import Progress
+from agents.backtest.report import OURS, report
+from agents.backtest.run import Run
 from agents.backtest.shelves import run_all
 from agents.backtest.shop import lead_periods
 from agents.backtest.table import read_demand
 from agents.backtest.write import days_file, forecasts_file
 from agents.commands.output import print_json
-from agents.replay.formats import catalogue
+from agents.replay.formats.catalogue import FORMATS
 from agents.replay.formats.options import Options, pairs
 from models.stock.simulation import Shop
 from stream.errors import SetupError
@@ -29,7 +34,7 @@ COVER_DAYS = 7.0  # order quantity where no order cost is given, as in the plann
 
 
 def run(args: argparse.Namespace) -> int:
-    """1 read, 2 plan, 3 fold, 4 write."""
+    """1 read, 2 plan, 3 fold, 4 write, 5 report."""
     begin_s = clock.steady_s()
     history = sample(read(args), args.rows)  # 1
     plan = planned(args, history)  # 2
@@ -39,8 +44,13 @@ def run(args: argparse.Namespace) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     forecasts_file(args.out / "forecasts.parquet", history, plan, done.told)  # 4
     days_file(args.out / "days.parquet", history, plan, done.story)
+    methods = [ours(history, plan, done), *(catalogue.rule_methods(history, plan) if args.compare else ())]
+    found = report(history, plan, done, shop_of(history, plan, done.opening), methods, progress.say)  # 5
+    progress.close()
+    (args.out / "report.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (args.out / "report.html").write_text(page(found), encoding="utf-8")
     seconds = clock.steady_s() - begin_s
-    _tell(args, history, plan, seconds)
+    _tell(args, history, plan, found, seconds)
     return 0
 
 
@@ -51,7 +61,7 @@ def read(args: argparse.Namespace) -> History:
         return read_demand(args.demand, pairs(args.columns), args.period, known, args.location, args.gaps)
     if known or args.period != "day":
         raise SetupError("--orders has days of demand and nothing known ahead", hint="use --demand FILE for others")
-    columns = pairs(args.columns, catalogue.FORMATS[args.format].fields)
+    columns = pairs(args.columns, FORMATS[args.format].fields)
     return read_orders(args.orders, args.format, Options(columns=columns, timezone=args.timezone))
 
 
@@ -78,6 +88,13 @@ def planned(args: argparse.Namespace, history: History) -> Plan:
     )
 
 
+def ours(history: History, plan: Plan, run: Run) -> Method:
+    """The fold's own forecasts, as the peers' are held."""
+    sums = {told.horizon: Sums(told.mean, told.quantiles) for told in run.told}
+    sums[plan.wait] = Sums(run.story.mean, run.story.quantiles)
+    return Method(OURS, sums, np.arange(history.rows), bool(history.known))
+
+
 def shop_of(history: History, plan: Plan, opening: Ints) -> Shop:
     """The shop around every policy, as the fold had it."""
     periods = range(plan.first, plan.last + 1)
@@ -94,20 +111,46 @@ def shop_of(history: History, plan: Plan, opening: Ints) -> Shop:
     )
 
 
-def _tell(args: argparse.Namespace, history: History, plan: Plan, seconds: float) -> None:
+def _tell(args: argparse.Namespace, history: History, plan: Plan, found: dict[str, Any], seconds: float) -> None:
     pace = history.rows * (plan.last + 1) / max(seconds, 1e-9) * 60
     print(
         f"{history.rows:,} rows x {plan.last + 1:,} periods in {seconds:.1f} s: {pace:,.0f} row-periods a minute",
         file=sys.stderr,
     )
+    shop = found["shop"]
     summary: dict[str, Any] = {
         "rows": history.rows,
         "periods": plan.last + 1,
         "from": str(history.dates[plan.first]),
         "to": str(history.dates[plan.last]),
+        "promised": plan.service_level,
+        "cycle_service": round(shop["cycle_service"], 4),
+        "fill_rate": round(shop["fill_rate"], 4),
+        "mean_stock_units": round(shop["mean_stock_units"], 1),
+        "pinball": {h: round(m["restock"].get("scaled_pinball", 0.0), 5) for h, m in found["forecasts"].items()},
         "out": str(args.out),
     }
     if args.json:
         print_json(summary)
     else:
-        print(f"wrote {Path(args.out) / 'forecasts.parquet'} and days.parquet, {summary['from']} to {summary['to']}")
+        print(_sentence(summary))
+        for name, method in found["frontier"]["methods"].items():
+            if name != OURS:
+                ratios = ", ".join(
+                    f"{_word(v['units'])} at {float(f):.0%}" for f, v in method["restock_over_it"].items()
+                )
+                print(f"  stock over that of {name}, at equal fill rate: {ratios}")
+
+
+def _sentence(summary: dict[str, Any]) -> str:
+    pinball = ", ".join(f"{value:.4f} over {horizon}" for horizon, value in summary["pinball"].items())
+    return (
+        f"{summary['from']} to {summary['to']}: {summary['cycle_service']:.1%} of cycles without a stock-out "
+        f"({summary['promised']:.1%} promised), {summary['fill_rate']:.1%} of demand served, "
+        f"{summary['mean_stock_units']:,.0f} units in stock on average; pinball {pinball}. "
+        f"Read {summary['out']}/report.html"
+    )
+
+
+def _word(ratio: float | None) -> str:
+    return "beyond reach" if ratio is None else f"{ratio:.3f}"

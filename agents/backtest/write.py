@@ -25,7 +25,9 @@ def forecasts_file(path: Path, history: History, plan: Plan, told: Sequence[Told
     with pq.ParquetWriter(path, schema, compression="zstd") as out:
         for begin, end in _groups(plan):
             for one in told:
-                values = np.concatenate([one.mean[begin:end, :, None], one.quantiles[begin:end]], axis=2)
+                values = np.concatenate(
+                    [one.mean[begin:end, :, None], one.quantiles[begin:end, :, : len(QUANTILE_NAMES)]], axis=2
+                )
                 keys = _key_columns(history, plan, begin, end)
                 horizon = pa.array(np.full(values.shape[0] * values.shape[1], one.horizon, np.int32))
                 columns = [pa.array(values[:, :, k].reshape(-1)) for k in range(values.shape[2])]
