@@ -63,7 +63,7 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[App, RedisLedger]]:
     publisher = watching.MeasuredPublisher(
         KafkaPublisher(settings.brokers, settings.namespace, transactions=transactions)
     )
-    sender = KafkaSender(settings.brokers, settings.namespace, idempotent=there)
+    sender = watching.MeasuredSender(KafkaSender(settings.brokers, settings.namespace, idempotent=there))
     intake = Intake(wiring.intake_config(settings), sender, ledger, watching.timed_translate, watching.intake_polled)
     planner = Planner(
         ledger,

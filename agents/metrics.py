@@ -32,8 +32,9 @@ class Declared:
 
 DECLARED: list[Declared] = []
 
-# 1 ms to 30 s: a keep takes milliseconds, a neighbour that is away takes its whole time-out
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+# 0.5 ms to 30 s: a keep takes milliseconds, a neighbour that is away takes its whole time-out
+SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5)
+SECONDS += (1.0, 2.5, 5.0, 10.0, 30.0)
 # an alert may wait for the end of a local day, so its latency reaches to hours
 LATENCY = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 3_600.0, 86_400.0)
 RECORDS = (1, 10, 50, 100, 500, 1_000, 2_000, 4_000, 8_000, 16_000)
@@ -88,7 +89,15 @@ WATERMARK_AGE_SECONDS = _gauge(
 SKU_LOCATIONS = _gauge("sku_locations", "SKU-locations on a shelf.", "shelf")
 
 BATCH_RECORDS = _histogram("batch_records", "Records in one poll, by agent.", RECORDS, "agent")
+WAITED_SECONDS = _histogram(
+    "waited_seconds",
+    "How long the oldest record of a poll had been in the log when the agent began: source records before intake, "
+    "rows before the planner.",
+    SECONDS,
+    "agent",
+)
 TRANSLATE_SECONDS = _histogram("translate_seconds", "Source records of one poll to rows.", SECONDS)
+SEND_SECONDS = _histogram("send_seconds", "Rows of one poll sent to Kafka and acknowledged.", SECONDS)
 FOLD_SECONDS = _histogram("fold_seconds", "Rows of one poll folded into state, all shelves.", SECONDS)
 KEEP_SECONDS = _histogram("keep_seconds", "The fenced writes of one poll, one round trip to Redis.", SECONDS)
 PUBLISH_SECONDS = _histogram("publish_seconds", "One transaction of a relay: sent to acknowledged.", SECONDS)

@@ -23,6 +23,8 @@ from stream.ledger.publisher import TOPICS, Publisher
 from stream.ledger.redis_ledger import Health
 from stream.ledger.relay import Relay
 from stream.transport.app import App
+from stream.transport.port import Send
+from stream.transport.sender import KafkaSender
 
 log = logging.getLogger(__name__)
 
@@ -78,9 +80,24 @@ def intake_polled(done: Translated) -> None:
         metrics.DEAD_LETTERS.labels(topic, str(reason)).inc(count)
 
 
-def polled(agent: str, records: int) -> None:
-    """Note the size of a poll."""
+def polled(agent: str, records: int, oldest_ms: int) -> None:
+    """Note the size of a poll as it is begun, and how long its oldest record has been in the log."""
     metrics.BATCH_RECORDS.labels(agent).observe(records)
+    metrics.WAITED_SECONDS.labels(agent).observe(max(0, now_ms() - oldest_ms) / 1000)
+
+
+class MeasuredSender:
+    """A sender whose sends are timed until they are acknowledged."""
+
+    def __init__(self, sender: KafkaSender) -> None:
+        self._sender = sender
+        self.close = sender.close
+
+    async def send(self, records: Sequence[Send]) -> None:
+        """Send, as the sender does."""
+        begun = steady_s()
+        await self._sender.send(records)
+        metrics.SEND_SECONDS.observe(steady_s() - begun)
 
 
 class PlannerWatcher:

@@ -155,11 +155,11 @@ def build(
     config: Config,
     intake: IntakeWork | None,
     planner: PlannerWork | None,
-    observe: Callable[[str, int], None] | None = None,
+    observe: Callable[[str, int, int], None] | None = None,
 ) -> App:
     """The app of a worker that does either work or both. Call it within the running loop.
 
-    `observe` hears the agent's name and the number of records of every poll that is answered.
+    `observe` hears of every poll as it is begun: the agent's name, the number of records, the oldest one's timestamp.
     """
     full = names(config.namespace)
     works: list[IntakeDesk | PlannerDesk] = []
@@ -169,19 +169,19 @@ def build(
         works.append(PlannerDesk(planner, full[SKU_EVENTS.name]))
     app = App(config, works)
     for desk in app.desks:
-        _add_agent(app, desk, observe or (lambda _agent, _records: None))
+        _add_agent(app, desk, observe or (lambda _agent, _records, _oldest_ms: None))
     for work, desk in zip(works, app.desks, strict=True):
         idle = _planner_idle(app, work, desk) if isinstance(work, PlannerDesk) else None
         app.task(_guarded(app, idle or _intake_idle(app, work, desk, config.mark_interval_ms / 1000)))
     return app
 
 
-def _add_agent(app: App, desk: Desk, observe: Callable[[str, int], None]) -> None:
+def _add_agent(app: App, desk: Desk, observe: Callable[[str, int, int], None]) -> None:
     async def answer(polls: Any) -> None:
         async for poll in polls:
             try:
+                observe(desk.name, poll.records, poll.oldest_ms)
                 await app.consumer.answer(desk, poll)
-                observe(desk.name, poll.records)
             except Exception as error:
                 app.doom(error)
                 await asyncio.Event().wait()  # never take the next message

@@ -47,6 +47,11 @@ class Poll:
         """Records in all partitions."""
         return sum(len(part.batch.offsets) for part in self.parts)
 
+    @property
+    def oldest_ms(self) -> int:
+        """Kafka timestamp of the oldest record, as far as the first of each partition says."""
+        return min(part.batch.timestamps[0] for part in self.parts)
+
 
 class Work(Protocol):
     """Either kind of work, by full topic and partition."""

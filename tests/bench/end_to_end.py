@@ -13,32 +13,42 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import os
 import platform
 import random
+import signal
+import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import redis
 from confluent_kafka import Consumer, Producer
 
+from agents.planner.shelf import HOT
 from stream.events.instants import text_from_ms
+from stream.events.naming import row_key
 from stream.events.partition import partition_of
 from stream.events.topics import full_name
+from stream.ledger.keys import Keys
+from stream.local.child import free_port
 from tests import kafka, servers
+from tests.bench.stages import Stages, scrape, table
 from tests.connected.installation import Installation
 
 DAY_MS = 86_400_000
 SKUS, PLACES = 4_000, 5
-CYCLE_UNITS = 90  # at two units a line, one crossing in 45 lines
+LINES_A_CROSSING, UNITS_A_LINE = 45, 2
+CYCLE_UNITS = LINES_A_CROSSING * UNITS_A_LINE
 
 
 @dataclass
@@ -122,6 +132,8 @@ class Bench:
             lateness_ms=2_000,
             positions_interval_ms=chosen.positions_ms,
             log_level="warning",
+            web_port=free_port(),
+            **dict(pair.split("=", 1) for pair in chosen.set),
         )
         self.producer = Producer(
             {"bootstrap.servers": self.kafka.bootstrap, "linger.ms": 1, "queue.buffering.max.messages": 1_000_000}
@@ -141,7 +153,7 @@ class Bench:
                 self.producer.poll(0.05)
 
     def warm_up(self) -> None:
-        """History, a closing of its days, and stock a little over every row's reorder point."""
+        """Six days of history and a closing of each, so that every row that sells has a reorder point."""
         say("history ...")
         now_ms = time.time_ns() // 1_000_000
         first_ms = now_ms // DAY_MS * DAY_MS - 6 * DAY_MS
@@ -156,24 +168,28 @@ class Bench:
         assert self.producer.flush(120) == 0
         self.worker = self.at.start()
         self.await_drained()
-        self._stock_up()
 
-    def _stock_up(self) -> None:
+    def stock_up(self, over: Callable[[int], float]) -> None:
+        """Count every row's stock: `over` units, given the row's rank, above its reorder point."""
         say("stock ...")
-        shelf_of = {row: partition_of(row[0].encode(), 4) for row in self.shop.rows}
-        with redis.Redis.from_url(self.redis.url) as client:
-            pipe = client.pipeline(transaction=False)
-            for row in self.shop.rows:
-                pipe.hget(f"{self.at.namespace}:{{{shelf_of[row]}}}:stock:{row[0]}@{row[1]}", "reorder_point")
-            points = [float(p or 0) for p in pipe.execute()]
+        points = self.reorder_points()
         now_ms = time.time_ns() // 1_000_000
-        for row, point in zip(self.shop.rows, points, strict=True):
-            self.shop.point[row] = point
-            self.shop.stock[row] = units = point + self.shop.rng.randint(1, CYCLE_UNITS)
+        for rank, row in enumerate(self.shop.rows):
+            self.shop.point[row] = points[row]
+            self.shop.stock[row] = units = math.ceil(points[row]) + math.ceil(over(rank))
             self.send("stock-movements", row[0], self.shop.movement("counted", row, units, now_ms))
         assert self.producer.flush(60) == 0
         self.await_drained()
-        say(f"{sum(p > 0 for p in points):,} of {len(points):,} rows have a reorder point")
+        say(f"{sum(p > 0 for p in points.values()):,} of {len(points):,} rows have a reorder point")
+
+    def reorder_points(self) -> dict[tuple[str, str], float]:
+        """Reorder points in units, from the packed rows."""
+        keys, kept = Keys(self.at.namespace), dict[bytes, bytes]()
+        with redis.Redis.from_url(self.redis.url) as client:
+            for shelf in range(4):
+                kept |= client.hgetall(keys.of(shelf, "hot"))  # type: ignore[arg-type]
+        packed = {row: kept[row_key(*row).encode()] for row in self.shop.rows}
+        return {row: int(np.frombuffer(raw, HOT, 1, 4)["reorder_point"][0]) / 1000 for row, raw in packed.items()}
 
     def await_drained(self) -> None:
         """Wait until all that was acknowledged is published."""
@@ -183,19 +199,22 @@ class Bench:
             time.sleep(0.5)
         assert why == "", why
 
-    def lines_done(self) -> int:
-        """Order lines the planner has kept."""
-        with redis.Redis.from_url(self.redis.url) as client:
-            metas = [client.hget(f"{self.at.namespace}:{{{s}}}:meta", "counters") for s in range(4)]
-        return sum(json.loads(m or b"{}").get("accepted:orders", 0) for m in metas)  # type: ignore[arg-type]
-
     def counted(self, name: str) -> int:
-        """A planner counter, by prefix."""
+        """A planner counter, by prefix, as kept."""
+        keys = Keys(self.at.namespace)
         with redis.Redis.from_url(self.redis.url) as client:
-            metas = [
-                json.loads(client.hget(f"{self.at.namespace}:{{{s}}}:meta", "counters") or b"{}") for s in range(4)
-            ]  # type: ignore[arg-type]
+            metas = [json.loads(client.hget(keys.of(s, "meta"), "counters") or b"{}") for s in range(4)]  # type: ignore[arg-type]
         return sum(v for m in metas for k, v in m.items() if k.startswith(name))
+
+    def stages(self) -> Stages:
+        """What the worker says of itself."""
+        return scrape(f"http://127.0.0.1:{self.at.settings.web_port}/metrics")
+
+    def cpu_s(self) -> dict[str, float]:
+        """CPU seconds so far of the worker and of its neighbours, where they are ours."""
+        children = {"worker": self.worker, "kafka": getattr(self.kafka, "_child", None)}
+        children["redis"] = getattr(self.redis, "_child", None)
+        return {name: _cpu_s(child.pid) for name, child in children.items() if child is not None}
 
     def close(self) -> None:
         """End everything."""
@@ -204,64 +223,95 @@ class Bench:
         self.redis.close()
 
 
+def _cpu_s(pid: int) -> float:
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(float, words[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
 def throughput(bench: Bench) -> None:
-    """Fill the log, then let the worker run it down."""
+    """Fill the log, then let the worker run it down; each row crosses its reorder point at most once, at any time."""
     bench.warm_up()
+    rng, whole = random.Random(11), bench.shop.weights[-1]
+    crossing = bench.chosen.orders * 2 / LINES_A_CROSSING / len(bench.shop.rows)
+
+    def over(rank: int) -> float:
+        expected = bench.chosen.orders * 2 * UNITS_A_LINE / (rank + 1) / whole
+        return rng.uniform(0.0, 0.95) * expected if rng.random() < crossing else 1.3 * expected + 60
+
+    bench.stock_up(over)
     bench.worker.stop()
-    before, raised = bench.lines_done(), bench.counted("alerts_raised")
-    total = 0
-    now_ms = time.time_ns() // 1_000_000
+    before, raised = bench.counted("accepted:orders"), bench.counted("alerts_raised")
+    total = fill(bench)
+    bench.worker = bench.at.start()
+    looks: list[tuple[float, int, dict[str, float]]] = []
+    while not looks or looks[-1][1] < total:
+        time.sleep(0.1)
+        assert bench.worker.alive(), bench.worker.tail()
+        done = bench.counted("accepted:orders") - before
+        if done > 0:
+            looks.append((time.monotonic(), done, bench.cpu_s()))
+            if len(looks) == 1 and bench.chosen.spy:
+                spied = spy(bench)
+    if bench.chosen.spy:
+        spied.send_signal(signal.SIGINT)
+        spied.wait()
+    bench.await_drained()
+    first, last = looks[0], looks[-1]
+    middle = next(look for look in looks if look[1] >= total / 2)
+    a_line = bench.chosen.orders / total
+    stages = bench.stages()
+    for name, seconds in last[2].items():
+        say(f"{name}: {(seconds - first[2][name]) / (last[0] - first[0]):.2f} cores")
+    print(table(stages, last[0] - first[0]))
+    report(
+        orders=bench.chosen.orders,
+        lines=total,
+        orders_per_s=round((last[1] - first[1]) / (last[0] - first[0]) * a_line),
+        warm_orders_per_s=round((last[1] - middle[1]) / max(last[0] - middle[0], 1e-9) * a_line),
+        cpu_s_per_million_orders=round((last[2]["worker"] - first[2]["worker"]) / (last[1] - first[1]) / a_line * 1e6, 1),
+        lines_per_alert=round(total / max(bench.counted("alerts_raised") - raised, 1), 1),
+        published={name: count for name, count in stages.published.items() if count},
+        worker_peak_mb=round(_peak_mb(bench.worker.pid)),
+    )
+
+
+def spy(bench: Bench) -> subprocess.Popen[bytes]:
+    """Sample the worker's stacks with py-spy (not a dependency: `pip install py-spy`)."""
+    command = ["py-spy", "record", "-r", "200", "-d", "120", "-f", "raw", "-o", bench.chosen.spy]
+    command += ["-p", str(bench.worker.pid), *bench.chosen.spy_options.split()]
+    return subprocess.Popen([Path(sys.executable).parent / command[0], *command[1:]], stdout=subprocess.DEVNULL)
+
+
+def _peak_mb(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
+def fill(bench: Bench) -> int:
+    """Orders into the log, all within a minute of event time; returns their lines."""
+    now_ms, total = time.time_ns() // 1_000_000, 0
     say(f"filling the log with {bench.chosen.orders:,} orders ...")
     for n in range(bench.chosen.orders):
-        at_ms = now_ms + n // 50  # 50 orders a millisecond would be absurd; 20 us an order keeps all within a minute
-        order_id, value, body = bench.shop.order(at_ms, bench.shop.lines())
+        order_id, value, body = bench.shop.order(now_ms + n // 50, bench.shop.lines())  # 50,000 a second
         bench.send("orders", order_id, value)
-        for sku, received in bench.shop.receipts(body, at_ms):
-            bench.send("stock-movements", sku, received)
         total += len(body)
         if n % 1_000 == 0:
             bench.producer.poll(0)
     assert bench.producer.flush(120) == 0
-    bench.worker = bench.at.start()
-    seen: list[tuple[float, int]] = []
-    while not seen or seen[-1][1] < total:
-        time.sleep(0.1)
-        assert bench.worker.alive(), bench.worker.tail()
-        done = bench.lines_done() - before
-        if done > 0:
-            seen.append((time.monotonic(), done))
-    cpu = (
-        sum(float(x) for x in Path(f"/proc/{bench.worker.pid}/stat").read_text().rpartition(")")[2].split()[11:13])
-        / 100
-    )
-    bench.await_drained()
-    first, last = seen[0], seen[-1]
-    middle = next(s for s in seen if s[1] >= total / 2)
-    per_order = total / bench.chosen.orders
-    rate = (last[1] - first[1]) / (last[0] - first[0])
-    warm = (last[1] - middle[1]) / max(last[0] - middle[0], 1e-9)
-    alerts = bench.counted("alerts_raised") - raised
-    report(
-        orders=bench.chosen.orders,
-        lines=total,
-        lines_per_s=round(rate),
-        orders_per_s=round(rate / per_order),
-        warm_lines_per_s=round(warm),
-        warm_orders_per_s=round(warm / per_order),
-        cpu_s_per_million_orders=round(cpu / bench.chosen.orders * 1e6, 1),
-        lines_per_alert=round(total / max(alerts, 1), 1),
-    )
+    return total
 
 
 def latency(bench: Bench) -> None:
     """Orders at a steady rate; an alert names its row and the instant of the order that caused it."""
     bench.warm_up()
+    bench.stock_up(lambda _: bench.shop.rng.randint(1, CYCLE_UNITS))
     acknowledged: dict[tuple[str, str, str], float] = {}
     held: list[tuple[tuple[str, str, str], float]] = []
     enough = threading.Event()
     watcher = threading.Thread(target=_watch, args=(bench, held, enough))
     watcher.start()
     time.sleep(3.0)
+    before, cpu = bench.stages(), bench.cpu_s()
     begun = time.monotonic()
     for n in range(bench.chosen.rate * bench.chosen.seconds):
         due = begun + n / bench.chosen.rate
@@ -284,15 +334,18 @@ def latency(bench: Bench) -> None:
         bench.producer.poll(0)
     late = time.monotonic() - begun - bench.chosen.seconds
     bench.producer.flush(30)
+    used = {name: (seconds - cpu[name]) / (time.monotonic() - begun) for name, seconds in bench.cpu_s().items()}
     time.sleep(5.0)
     enough.set()
     watcher.join()
     took = sorted((at - acknowledged[key]) * 1000 for key, at in held if key in acknowledged)
     assert took, "no alert came"
+    print(table(bench.stages() - before, bench.chosen.seconds))
     report(
         rate=bench.chosen.rate,
         seconds=bench.chosen.seconds,
         producer_behind_s=round(late, 2),
+        cores={name: round(cores, 2) for name, cores in used.items()},
         alerts=len(took),
         p50_ms=round(took[len(took) // 2], 1),
         p90_ms=round(took[int(len(took) * 0.9)], 1),
@@ -346,6 +399,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=60, help="how long (latency)")
     parser.add_argument("--history", type=int, default=60_000, help="orders of the six days before")
     parser.add_argument("--positions-ms", type=int, default=1_000, help="positions at most once in this time a row")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the worker")
+    parser.add_argument("--spy", metavar="FILE", help="sample the worker's stacks with py-spy (throughput)")
+    parser.add_argument("--spy-options", default="--gil", help="further options of py-spy")
     bench = Bench(parser.parse_args())
     try:
         {"throughput": throughput, "latency": latency}[bench.chosen.what](bench)
