@@ -33,8 +33,10 @@ class Declared:
 DECLARED: list[Declared] = []
 
 # 0.5 ms to 30 s: a keep takes milliseconds, a neighbour that is away takes its whole time-out
-SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5)
-SECONDS += (1.0, 2.5, 5.0, 10.0, 30.0)
+SECONDS = (
+    *(0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0),
+)
 # an alert may wait for the end of a local day, so its latency reaches to hours
 LATENCY = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 3_600.0, 86_400.0)
 RECORDS = (1, 10, 50, 100, 500, 1_000, 2_000, 4_000, 8_000, 16_000)

@@ -1,17 +1,19 @@
 """The fast lane: order lines of rows for which provably nothing is decided, in numpy.
 
-A row goes through here only if every one of its events in this record is a placed, fulfilled or returned order line, on
-time, of the open day or the next, after the last count; and if the running sums stay inside its guards. What is
-left over goes event by event.
+A row goes through here only if every one of its events in this record is *plain*: a placed, fulfilled or returned order
+line, on time, of the open day or the next, after the last count. Of a plain row's events those go through that come
+before the first one at which a running sum leaves its guards. What is left over goes event by event.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from agents.planner.config import LONG_AGO
 from agents.planner.journal import NO_DAY
 from agents.planner.shelf import Rows, Shelf
 from stream.events.kinds import Flag, Kind
@@ -37,6 +39,7 @@ class Moved:
     """What the journal keeps of the lines that went through: all of shape (n,); `slow` marks the others."""
 
     slow: Bools
+    plain: Bools  # lines of plain rows
     delta: Ints
     day: Ints
 
@@ -46,7 +49,7 @@ def run(shelf: Shelf, lines: Lines, offset: int) -> Moved:
     n = len(lines.row)
     delta, day = np.zeros(n, np.int64), np.full(n, NO_DAY, np.int64)
     if n == 0 or shelf.config.force_slow:
-        return Moved(np.ones(n, np.bool_), delta, day)
+        return Moved(np.ones(n, np.bool_), np.zeros(n, np.bool_), delta, day)
     order = np.argsort(lines.row, kind="stable")
     row = lines.row[order]
     starts = np.flatnonzero(np.r_[True, row[1:] != row[:-1]])
@@ -58,7 +61,7 @@ def run(shelf: Shelf, lines: Lines, offset: int) -> Moved:
     placed, fulfilled, returned = (kind == k for k in (Kind.ORDER_PLACED, Kind.ORDER_FULFILLED, Kind.ORDER_RETURNED))
     at_once = placed & (lines.flags[order] & Flag.SOLD_AT_ONCE > 0)
 
-    def spread(values: Ints) -> Ints:
+    def spread(values: npt.NDArray[Any]) -> Any:
         return np.repeat(values, sizes)
 
     plain = (placed | fulfilled | returned) & (lines.flags[order] & Flag.LATE == 0)
@@ -66,54 +69,53 @@ def run(shelf: Shelf, lines: Lines, offset: int) -> Moved:
     hand = np.where(at_once | fulfilled, -milli, np.where(returned, milli, 0))
     held = np.where(placed & ~at_once, milli, np.where(fulfilled, -milli, 0))
 
-    def running(values: Ints, start: Ints) -> tuple[Ints, Ints]:
+    def running(values: Ints, start: Ints) -> Ints:
         sums = np.cumsum(values)
         sums += spread(start - (sums[starts] - values[starts]))
-        return np.minimum.reduceat(sums, starts), np.maximum.reduceat(sums, starts)
+        return sums
 
     on_hand, allocated = h["on_hand"], h["allocated"]
-    hand_lo, hand_hi = running(hand, on_hand)
-    held_lo, _ = running(held, allocated)
-    free_lo, free_hi = running(hand - held, on_hand - allocated)
-    good = np.logical_and.reduceat(plain, starts)
-    good &= (held_lo >= 0) & (free_lo > shelf.guard_lo[rows]) & (free_hi < shelf.guard_hi[rows])
-    good &= np.where(on_hand >= 0, hand_lo >= 0, hand_hi < 0) | (not shelf.live)
+    hands, free = running(hand, on_hand), running(hand - held, on_hand - allocated)
+    inside = (free > spread(shelf.guard_lo[rows])) & (free < spread(shelf.guard_hi[rows]))
+    inside &= running(held, allocated) >= 0
+    if shelf.live:
+        inside &= (hands >= 0) == spread(on_hand >= 0)
+    plain = spread(np.logical_and.reduceat(plain, starts))
+    leaves = np.minimum.reduceat(np.where(inside, n, np.arange(n)), starts)  # where each row's first one leaves
+    done = plain & (np.arange(n) < spread(leaves))
+    moved = done[starts]  # rows of which at least the first line goes through
+    taken = rows[moved]
 
-    def total(values: Ints) -> Ints:
-        return np.asarray(np.add.reduceat(values, starts)[good])
-
-    def add(field: str, values: Ints) -> None:
-        shelf.hot[field][rows[good]] += values
+    def add(field: str, values: Ints | int) -> None:
+        shelf.hot[field][taken] += np.add.reduceat(np.where(done, values, 0), starts)[moved]
 
     today = at < spread(h["day_end_ms"])
-    free, asked = hand - held, np.where(placed, milli, 0)
-    add("on_hand", total(hand))
-    add("allocated", total(held))
-    add("flow0", total(np.where(today, free, 0)))
-    add("flow1", total(np.where(today, 0, free)))
-    add("units0", total(np.where(today, asked, 0)))
-    add("units1", total(np.where(today, 0, asked)))
-    add("ordered", total(asked))
-    add("fulfilled", total(np.where(at_once | fulfilled, milli, 0)))
-    add("returned", total(np.where(returned, milli, 0)))
-    taken = rows[good]
-    shelf.hot["updated_ms"][taken] = np.maximum(h["updated_ms"][good], np.maximum.reduceat(at, starts)[good])
+    add("on_hand", hand)
+    add("allocated", held)
+    add("flow0", np.where(today, hand - held, 0))
+    add("flow1", np.where(today, 0, hand - held))
+    asked = np.where(placed, milli, 0)
+    add("units0", np.where(today, asked, 0))
+    add("units1", np.where(today, 0, asked))
+    add("ordered", asked)
+    add("fulfilled", np.where(at_once | fulfilled, milli, 0))
+    add("returned", np.where(returned, milli, 0))
+    latest = np.maximum.reduceat(np.where(done, at, LONG_AGO), starts)[moved]
+    shelf.hot["updated_ms"][taken] = np.maximum(h["updated_ms"][moved], latest)
     shelf.hot["as_of_offset"][taken] = offset
-    _last_price(shelf, lines.price[order], placed, starts, rows, good)
+    _last_price(shelf, lines.price[order], placed & done, starts, rows)
     shelf.dirty_hot[taken] = shelf.dirty_view[taken] = True
-    slow = np.empty(n, np.bool_)
-    slow[order] = ~np.repeat(good, sizes)
-    delta[order] = hand
-    day[order] = np.where(placed, spread(h["day"]) + ~today, NO_DAY)
-    return Moved(slow, delta, day)
+    slow, even = np.empty(n, np.bool_), np.empty(n, np.bool_)
+    slow[order], even[order] = ~done, plain
+    delta[order] = np.where(done, hand, 0)
+    day[order] = np.where(placed & done, spread(h["day"]) + ~today, NO_DAY)
+    return Moved(slow, even, delta, day)
 
 
-def _last_price(
-    shelf: Shelf, price: npt.NDArray[np.float64], placed: Bools, starts: Rows, rows: Rows, good: Bools
-) -> None:
+def _last_price(shelf: Shelf, price: npt.NDArray[np.float64], placed: Bools, starts: Rows, rows: Rows) -> None:
     said = placed & ~np.isnan(price)
     if not said.any():
         return
     last = np.maximum.reduceat(np.where(said, np.arange(len(price)), -1), starts)
-    use = good & (last >= 0)
+    use = last >= 0
     shelf.hot["price"][rows[use]] = price[last[use]]

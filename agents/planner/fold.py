@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,12 @@ from stream.events.outgoing import Outgoing
 from stream.events.rows import SkuRecord, numbers
 
 Columns = dict[str, npt.NDArray[Any]]
+Said = tuple[int, Outgoing]  # a message and the place in its record of the row that made it
 _CARTS = (Kind.CART_VIEWED, Kind.CART_ADDED, Kind.CART_REMOVED, Kind.CART_CHECKED_OUT)
 _FACTS = (Kind.FACT, Kind.FACT_GONE)
 _IN_CART, _IN_FACTS = (np.isin(np.arange(256), group) for group in (_CARTS, _FACTS))
 FEW_ROWS = 32  # encoding a column as a dictionary costs as much as looking up this many rows
+_LINE = ("kind", "milli", "occurred_ms", "flags", "price")
 _TEXTS = ("reference", "replenishment_id", "supplier", "raw")
 
 
@@ -147,16 +150,13 @@ def _lanes(shelf: Shelf, rows: pa.RecordBatch, c: Columns, offset: int, out: Out
     entries["order_hash"] = np.where(placed, c["order_hash"], 0)
     entries["flags"] = np.where(placed & (c["flags"] & Flag.SOLD_AT_ONCE > 0), SOLD_AT_ONCE, 0)
     at = np.flatnonzero(named)
+    touched, said = [row[at]], list[Said]()
     if has_facts:  # event by event, rows too: what a fact says of a row holds from its place in the log on
         slow = np.flatnonzero(named | in_facts)
+        touched.append(_slow_lane(shelf, rows, c, row, slow, entries, offset, said))
     else:
-        lines = fast.Lines(row[at], kind[at], c["milli"][at], c["occurred_ms"][at], c["flags"][at], c["price"][at])
-        moved = fast.run(shelf, lines, offset)
-        entries["delta"][at], entries["day"][at] = moved.delta, moved.day
-        slow = at[moved.slow]
-    touched = [row[at]]
-    if len(slow):
-        touched.append(_slow_lane(shelf, rows, c, row, slow, entries, offset, out))
+        touched += _both_lanes(shelf, rows, c, row, at, entries, offset, said)
+    out.messages += [message for _, message in sorted(said, key=itemgetter(0))]
     entries["row"] = row
     if has_facts:
         _find_rows(shelf, rows, c["occurred_ms"], located, row)
@@ -165,6 +165,48 @@ def _lanes(shelf: Shelf, rows: pa.RecordBatch, c: Columns, offset: int, out: Out
     shelf.journal.append(offset, entries, shelf.watermark_ms)
     every = np.unique(np.concatenate([*touched, np.arange(n_before, shelf.n)]))  # new rows too, whatever made them
     return every[every >= 0]
+
+
+def _both_lanes(
+    shelf: Shelf,
+    rows: pa.RecordBatch,
+    c: Columns,
+    row: Rows,
+    at: Rows,
+    entries: npt.NDArray[Any],
+    offset: int,
+    said: list[Said],
+) -> list[Rows]:
+    """The fast lane, one event slowly where a row left its guards, the fast lane again for what follows, and so on.
+
+    Twice as many events a row go slowly each time, so that a row that never settles costs a few rounds, not one an
+    event.
+    """
+    touched, most = list[Rows](), 1
+    while len(at):
+        lines = fast.Lines(row[at], *(c[name][at] for name in _LINE))
+        moved = fast.run(shelf, lines, offset)
+        done = at[~moved.slow]
+        entries["delta"][done], entries["day"][done] = moved.delta[~moved.slow], moved.day[~moved.slow]
+        at, plain = at[moved.slow], moved.plain[moved.slow]
+        now = ~plain | (_rank(row[at]) < most) if len(at) > FEW_ROWS else np.ones(len(at), np.bool_)
+        if len(at):
+            touched.append(_slow_lane(shelf, rows, c, row, at[now], entries, offset, said))
+        at, most = at[~now], 2 * most
+    return touched
+
+
+def _rank(rows: Rows) -> Rows:
+    """How many earlier entries name the same row, for each; shape (n,).
+
+    >>> _rank(np.array([7, 5, 7, 7, 5])).tolist()
+    [0, 0, 1, 2, 1]
+    """
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    rank = np.empty(len(rows), np.int64)
+    rank[order] = np.arange(len(rows)) - np.searchsorted(ordered, ordered)
+    return rank
 
 
 def _find_rows(shelf: Shelf, rows: pa.RecordBatch, occurred_ms: Rows, named: npt.NDArray[np.bool_], row: Rows) -> None:
@@ -189,11 +231,13 @@ def _find_many(shelf: Shelf, rows: pa.RecordBatch, occurred_ms: Rows, at: Rows, 
     skus, places = sku.dictionary.to_pylist(), location.dictionary.to_pylist()
     code = sku.indices.to_numpy().astype(np.int64)[at] * len(places) + location.indices.to_numpy()[at]
     unique, first, back = np.unique(code, return_index=True, return_inverse=True)
-    found = np.empty(len(unique), np.int64)
-    for i in np.argsort(first, kind="stable").tolist():
-        which, where = divmod(int(unique[i]), len(places))
-        found[i] = shelf.row_of(skus[which], places[where], int(occurred_ms[at[first[i]]]))
-    row[at] = found[back.reshape(-1)]
+    which, where = (numbers_.tolist() for numbers_ in np.divmod(unique, len(places)))
+    names = list(zip(map(skus.__getitem__, which), map(places.__getitem__, where), strict=True))
+    found = list(map(shelf.index.get, names))
+    new = [i for i, number in enumerate(found) if number is None]
+    for i in sorted(new, key=first.__getitem__):  # in log order
+        found[i] = shelf.row_of(*names[i], int(occurred_ms[at[first[i]]]))
+    row[at] = np.array(found, np.int64)[back.reshape(-1)]
 
 
 def _slow_lane(
@@ -204,9 +248,9 @@ def _slow_lane(
     slow: Rows,
     entries: npt.NDArray[Any],
     offset: int,
-    out: Outcome,
+    said: list[Said],
 ) -> Rows:
-    """Event by event, in log order."""
+    """Event by event, in log order; what is said goes to `said` with the place of the row that made it."""
     picked = batch.take(pa.array(slow))
     texts = [picked.column(name).to_pylist() for name in _TEXTS]
     names = [f for f in machine.Event._fields if f not in _TEXTS]
@@ -218,17 +262,17 @@ def _slow_lane(
     moves: dict[int, list[tuple[int, int]]] = {}
     touched: list[Rows] = []
     before = _moved_before(shelf, c, row, slow) if len(known) else {}
-    for i, numbers_ in enumerate(zip(*values, *texts, strict=True)):
+    for i, (place, *numbers_) in enumerate(zip(slow.tolist(), *values, *texts, strict=True)):
         event = machine.Event(*numbers_)
         if event.kind in _FACTS:
             touched.append(_put_back(shelf, taken))
-            touched.append(_fact(shelf, event, facts[i], offset, out))
+            touched.append(_fact(shelf, event, facts[i], offset, place, said))
             continue
-        number = int(row[slow[i]])
+        number = int(row[place])
         if number < 0:
-            number = row[slow[i]] = shelf.row_of(skus[i], places[i], event.occurred_ms)
+            number = row[place] = shelf.row_of(skus[i], places[i], event.occurred_ms)
             if number not in taken:
-                out.messages += wakes.catch_up(shelf, np.array([number]))
+                said += [(place, m) for m in wakes.catch_up(shelf, np.array([number]))]
         if number not in taken:
             taken[number] = machine.take(shelf, [number])[number]
         one = taken[number]
@@ -240,12 +284,13 @@ def _slow_lane(
         if event.kind == Kind.ORDER_PLACED and event.order_hash:
             placed_now[event.order_hash] = (effect.day, bool(event.flags & Flag.SOLD_AT_ONCE))
         moves.setdefault(number, []).append((event.occurred_ms, effect.delta))
-        entries["delta"][slow[i]], entries["day"][slow[i]] = effect.delta, effect.day
+        entries["delta"][place], entries["day"][place] = effect.delta, effect.day
         if messages and (event.kind >= Kind.SUPPLY_ORDERED or event.kind == Kind.STOCK_RECEIVED):
             plan.replan_imminent(shelf, one, event.occurred_ms)
         one.as_of_offset = offset
-        out.messages += [m for m in messages if shelf.live or m.topic == "dead-letters"]
-        out.messages += machine.settle(shelf, one, event.cause, event.occurred_ms, shelf.watermark_ms)
+        said += [(place, m) for m in messages if shelf.live or m.topic == "dead-letters"]
+        decided = machine.settle(shelf, one, event.cause, event.occurred_ms, shelf.watermark_ms)
+        said += [(place, m) for m in decided]
     touched.append(_put_back(shelf, taken))
     return np.concatenate(touched)
 
@@ -264,12 +309,13 @@ def _put_back(shelf: Shelf, taken: dict[int, machine.Row]) -> Rows:
     return numbers_
 
 
-def _fact(shelf: Shelf, event: machine.Event, text: str, offset: int, out: Outcome) -> Rows:
+def _fact(shelf: Shelf, event: machine.Event, text: str, offset: int, place: int, said: list[Said]) -> Rows:
     """Learn or forget a fact; rows whose policy it changes get new thresholds, from this place in the log on."""
-    said = orjson.loads(text)
-    key = key_of(said) if isinstance(said, dict) else tuple(said)
+    fact = orjson.loads(text)
+    key = key_of(fact) if isinstance(fact, dict) else tuple(fact)
     concerned = set(shelf.facts.rows_of(key, shelf.names, shelf.sku_rows))
-    out.messages += wakes.catch_up(shelf, np.array(sorted(concerned), np.int64))  # by what held until now
+    caught_up = wakes.catch_up(shelf, np.array(sorted(concerned), np.int64))  # by what held until now
+    said += [(place, m) for m in caught_up]
     shelf.facts.put(key_text(key), None if event.kind == Kind.FACT_GONE else text)
     shelf.changed_facts.add(key_text(key))
     if key[0] == "location":
@@ -294,7 +340,8 @@ def _fact(shelf: Shelf, event: machine.Event, text: str, offset: int, out: Outco
     for one in taken.values():
         one.sum_orders()
         one.as_of_offset = offset
-        out.messages += machine.settle(shelf, one, f"{event.cause}-{one.key}", event.occurred_ms, shelf.watermark_ms)
+        decided = machine.settle(shelf, one, f"{event.cause}-{one.key}", event.occurred_ms, shelf.watermark_ms)
+        said += [(place, m) for m in decided]
     return _put_back(shelf, taken)
 
 

@@ -11,7 +11,6 @@ acknowledgement of an order to a separate read_committed consumer holding the al
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import math
 import os
@@ -23,8 +22,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -42,76 +40,11 @@ from stream.events.topics import full_name
 from stream.ledger.keys import Keys
 from stream.local.child import free_port
 from tests import kafka, servers
+from tests.bench.shop import CYCLE_UNITS, Shop, crossings
 from tests.bench.stages import Stages, scrape, table
 from tests.connected.installation import Installation
 
 DAY_MS = 86_400_000
-SKUS, PLACES = 4_000, 5
-LINES_A_CROSSING, UNITS_A_LINE = 45, 2
-CYCLE_UNITS = LINES_A_CROSSING * UNITS_A_LINE
-
-
-@dataclass
-class Shop:
-    """Rows by Zipf 1.0, each with its stock as the bench believes it."""
-
-    rng: random.Random
-    rows: list[tuple[str, str]] = field(default_factory=list)
-    weights: list[float] = field(default_factory=list)
-    stock: dict[tuple[str, str], float] = field(default_factory=dict)
-    point: dict[tuple[str, str], float] = field(default_factory=dict)
-    number: Iterator[int] = field(default_factory=itertools.count)
-
-    def __post_init__(self) -> None:
-        self.rows = [(f"S{s:05d}", f"L{place}") for s in range(SKUS) for place in range(PLACES)]
-        self.rng.shuffle(self.rows)
-        self.weights = list(itertools.accumulate(1 / (rank + 1) for rank in range(len(self.rows))))
-
-    def order(self, at_ms: int, lines: int) -> tuple[str, bytes, list[dict[str, Any]]]:
-        """An order of some lines: its id, its bytes, its lines."""
-        number = next(self.number)
-        picked = self.rng.choices(self.rows, cum_weights=self.weights, k=lines)
-        body = [
-            {"line_id": str(i), "sku": s, "location": place, "quantity": self.rng.randint(1, 3), "unit_price": 4.5}
-            for i, (s, place) in enumerate(picked)
-        ]
-        event = {
-            "event_id": f"e{number}",
-            "type": "order.placed",
-            "occurred_at": text_from_ms(at_ms),
-            "order_id": f"o{number}",
-            "customer_id": f"c{number % 9973}",
-            "fulfilled": True,
-            "lines": body,
-        }
-        return f"o{number}", orjson.dumps(event), body
-
-    def movement(self, kind: str, row: tuple[str, str], units: float, at_ms: int) -> bytes:
-        """A stock movement."""
-        event = {
-            "event_id": f"m{next(self.number)}",
-            "type": f"stock.{kind}",
-            "occurred_at": text_from_ms(at_ms),
-            "sku": row[0],
-            "location": row[1],
-            "quantity": units,
-        }
-        return orjson.dumps(event)
-
-    def lines(self) -> int:
-        """1 to 5 lines, mean 2."""
-        return self.rng.choices((1, 2, 3, 4, 5), weights=(45, 28, 14, 8, 5))[0]
-
-    def receipts(self, body: list[dict[str, Any]], at_ms: int) -> list[tuple[str, bytes]]:
-        """What must be received after these lines, so that rows cross their reorder point again."""
-        out = []
-        for line in body:
-            row = (line["sku"], line["location"])
-            self.stock[row] -= line["quantity"]
-            if self.stock[row] <= self.point[row]:
-                self.stock[row] += CYCLE_UNITS
-                out.append((row[0], self.movement("received", row, CYCLE_UNITS, at_ms)))
-        return out
 
 
 class Bench:
@@ -131,6 +64,7 @@ class Bench:
             mark_interval_ms=1_000,
             lateness_ms=2_000,
             positions_interval_ms=chosen.positions_ms,
+            default_cover_days=60,  # one replenishment for what a row sells within a run
             log_level="warning",
             web_port=free_port(),
             **dict(pair.split("=", 1) for pair in chosen.set),
@@ -231,14 +165,7 @@ def _cpu_s(pid: int) -> float:
 def throughput(bench: Bench) -> None:
     """Fill the log, then let the worker run it down; each row crosses its reorder point at most once, at any time."""
     bench.warm_up()
-    rng, whole = random.Random(11), bench.shop.weights[-1]
-    crossing = bench.chosen.orders * 2 / LINES_A_CROSSING / len(bench.shop.rows)
-
-    def over(rank: int) -> float:
-        expected = bench.chosen.orders * 2 * UNITS_A_LINE / (rank + 1) / whole
-        return rng.uniform(0.0, 0.95) * expected if rng.random() < crossing else 1.3 * expected + 60
-
-    bench.stock_up(over)
+    bench.stock_up(crossings(bench.chosen.orders, len(bench.shop.rows), bench.shop.weights[-1]))
     bench.worker.stop()
     before, raised = bench.counted("accepted:orders"), bench.counted("alerts_raised")
     total = fill(bench)
@@ -268,7 +195,9 @@ def throughput(bench: Bench) -> None:
         lines=total,
         orders_per_s=round((last[1] - first[1]) / (last[0] - first[0]) * a_line),
         warm_orders_per_s=round((last[1] - middle[1]) / max(last[0] - middle[0], 1e-9) * a_line),
-        cpu_s_per_million_orders=round((last[2]["worker"] - first[2]["worker"]) / (last[1] - first[1]) / a_line * 1e6, 1),
+        cpu_s_per_million_orders=round(
+            (last[2]["worker"] - first[2]["worker"]) / (last[1] - first[1]) / a_line * 1e6, 1
+        ),
         lines_per_alert=round(total / max(bench.counted("alerts_raised") - raised, 1), 1),
         published={name: count for name, count in stages.published.items() if count},
         worker_peak_mb=round(_peak_mb(bench.worker.pid)),

@@ -91,5 +91,7 @@ def table(stages: Stages, elapsed_s: float) -> str:
         its = stages.of.get((name, agent), Histogram())
         if its.count:
             mean = its.total / its.count
-            lines.append(f"{title:24} {its.count:8,.0f} {mean:9,.0f} {its.quantile(0.5):9,.0f} {its.quantile(0.99):9,.0f}")
+            lines.append(
+                f"{title:24} {its.count:8,.0f} {mean:9,.0f} {its.quantile(0.5):9,.0f} {its.quantile(0.99):9,.0f}"
+            )
     return "\n".join(lines)
