@@ -1,8 +1,8 @@
 """The fast lane: order lines of rows for which provably nothing is decided, in numpy.
 
-A row goes through here only if every one of its events in this record is *plain*: a placed, fulfilled or returned order
-line, on time, of the open day or the next, after the last count. Of a plain row's events those go through that come
-before the first one at which a running sum leaves its guards. What is left over goes event by event.
+Of a row's events in a record those go through here that come before the first one that is not a placed, fulfilled or
+returned order line, on time, of the open day or the next, after the last count, or at which a running sum leaves the
+row's guards. What is left over goes event by event.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ class Moved:
     """What the journal keeps of the lines that went through: all of shape (n,); `slow` marks the others."""
 
     slow: Bools
-    plain: Bools  # lines of plain rows
     delta: Ints
     day: Ints
 
@@ -49,7 +48,7 @@ def run(shelf: Shelf, lines: Lines, offset: int) -> Moved:
     n = len(lines.row)
     delta, day = np.zeros(n, np.int64), np.full(n, NO_DAY, np.int64)
     if n == 0 or shelf.config.force_slow:
-        return Moved(np.ones(n, np.bool_), np.zeros(n, np.bool_), delta, day)
+        return Moved(np.ones(n, np.bool_), delta, day)
     order = np.argsort(lines.row, kind="stable")
     row = lines.row[order]
     starts = np.flatnonzero(np.r_[True, row[1:] != row[:-1]])
@@ -64,8 +63,8 @@ def run(shelf: Shelf, lines: Lines, offset: int) -> Moved:
     def spread(values: npt.NDArray[Any]) -> Any:
         return np.repeat(values, sizes)
 
-    plain = (placed | fulfilled | returned) & (lines.flags[order] & Flag.LATE == 0)
-    plain &= (at >= spread(h["day_start_ms"])) & (at < spread(h["next_end_ms"])) & (at > spread(h["counted_ms"]))
+    inside = (placed | fulfilled | returned) & (lines.flags[order] & Flag.LATE == 0)
+    inside &= (at >= spread(h["day_start_ms"])) & (at < spread(h["next_end_ms"])) & (at > spread(h["counted_ms"]))
     hand = np.where(at_once | fulfilled, -milli, np.where(returned, milli, 0))
     held = np.where(placed & ~at_once, milli, np.where(fulfilled, -milli, 0))
 
@@ -76,13 +75,12 @@ def run(shelf: Shelf, lines: Lines, offset: int) -> Moved:
 
     on_hand, allocated = h["on_hand"], h["allocated"]
     hands, free = running(hand, on_hand), running(hand - held, on_hand - allocated)
-    inside = (free > spread(shelf.guard_lo[rows])) & (free < spread(shelf.guard_hi[rows]))
+    inside &= (free > spread(shelf.guard_lo[rows])) & (free < spread(shelf.guard_hi[rows]))
     inside &= running(held, allocated) >= 0
     if shelf.live:
         inside &= (hands >= 0) == spread(on_hand >= 0)
-    plain = spread(np.logical_and.reduceat(plain, starts))
     leaves = np.minimum.reduceat(np.where(inside, n, np.arange(n)), starts)  # where each row's first one leaves
-    done = plain & (np.arange(n) < spread(leaves))
+    done = np.arange(n) < spread(leaves)
     moved = done[starts]  # rows of which at least the first line goes through
     taken = rows[moved]
 
@@ -105,11 +103,11 @@ def run(shelf: Shelf, lines: Lines, offset: int) -> Moved:
     shelf.hot["as_of_offset"][taken] = offset
     _last_price(shelf, lines.price[order], placed & done, starts, rows)
     shelf.dirty_hot[taken] = shelf.dirty_view[taken] = True
-    slow, even = np.empty(n, np.bool_), np.empty(n, np.bool_)
-    slow[order], even[order] = ~done, plain
+    slow = np.empty(n, np.bool_)
+    slow[order] = ~done
     delta[order] = np.where(done, hand, 0)
     day[order] = np.where(placed & done, spread(h["day"]) + ~today, NO_DAY)
-    return Moved(slow, even, delta, day)
+    return Moved(slow, delta, day)
 
 
 def _last_price(shelf: Shelf, price: npt.NDArray[np.float64], placed: Bools, starts: Rows, rows: Rows) -> None:

@@ -177,7 +177,7 @@ def _both_lanes(
     offset: int,
     said: list[Said],
 ) -> list[Rows]:
-    """The fast lane, one event slowly where a row left its guards, the fast lane again for what follows, and so on.
+    """The fast lane; where it stops at an event of a row, that one slowly; the fast lane again for what follows; etc.
 
     Twice as many events a row go slowly each time, so that a row that never settles costs a few rounds, not one an
     event.
@@ -188,8 +188,8 @@ def _both_lanes(
         moved = fast.run(shelf, lines, offset)
         done = at[~moved.slow]
         entries["delta"][done], entries["day"][done] = moved.delta[~moved.slow], moved.day[~moved.slow]
-        at, plain = at[moved.slow], moved.plain[moved.slow]
-        now = ~plain | (_rank(row[at]) < most) if len(at) > FEW_ROWS else np.ones(len(at), np.bool_)
+        at = at[moved.slow]
+        now = _rank(row[at]) < most if len(at) > FEW_ROWS else np.ones(len(at), np.bool_)
         if len(at):
             touched.append(_slow_lane(shelf, rows, c, row, at[now], entries, offset, said))
         at, most = at[~now], 2 * most
@@ -258,8 +258,6 @@ def _slow_lane(
     facts, skus, places = (picked.column(name).to_pylist() for name in ("fact", "sku", "location"))
     known = row[slow] if not (c["kind"] >= Kind.FACT).any() else row[:0]  # with facts, one by one as they come
     taken: dict[int, machine.Row] = machine.take(shelf, np.unique(known).tolist())
-    placed_now: dict[int, tuple[int, bool]] = {}
-    moves: dict[int, list[tuple[int, int]]] = {}
     touched: list[Rows] = []
     before = _moved_before(shelf, c, row, slow) if len(known) else {}
     for i, (place, *numbers_) in enumerate(zip(slow.tolist(), *values, *texts, strict=True)):
@@ -278,12 +276,10 @@ def _slow_lane(
         one = taken[number]
         moved = 0
         if event.kind == Kind.STOCK_COUNTED:
-            moved = sum(delta for at, delta in moves.get(number, ()) if at > event.occurred_ms)
+            moved = _moved_so_far(row[:place], entries[:place], number, event.occurred_ms)
             moved += before[i] if before else shelf.journal.moved_after(number, event.occurred_ms)
+        placed_now = _placed_so_far(entries[:place], event) if event.kind == Kind.ORDER_CANCELLED else {}
         effect, messages = machine.apply(shelf, one, event, placed_now, moved)
-        if event.kind == Kind.ORDER_PLACED and event.order_hash:
-            placed_now[event.order_hash] = (effect.day, bool(event.flags & Flag.SOLD_AT_ONCE))
-        moves.setdefault(number, []).append((event.occurred_ms, effect.delta))
         entries["delta"][place], entries["day"][place] = effect.delta, effect.day
         if messages and (event.kind >= Kind.SUPPLY_ORDERED or event.kind == Kind.STOCK_RECEIVED):
             plan.replan_imminent(shelf, one, event.occurred_ms)
@@ -300,6 +296,20 @@ def _moved_before(shelf: Shelf, c: Columns, row: Rows, slow: Rows) -> dict[int, 
     counts = np.flatnonzero(c["kind"][slow] == Kind.STOCK_COUNTED)
     moved = shelf.journal.moved_after_each(row[slow[counts]], c["occurred_ms"][slow[counts]])
     return dict(zip(counts.tolist(), moved.tolist(), strict=True))
+
+
+def _moved_so_far(row: Rows, entries: npt.NDArray[Any], number: int, instant_ms: int) -> int:
+    """What moved a row after an instant, by the entries of the same record before a count."""
+    return int(entries["delta"][(row == number) & (entries["occurred_ms"] > instant_ms)].sum())
+
+
+def _placed_so_far(entries: npt.NDArray[Any], event: machine.Event) -> dict[int, tuple[int, bool]]:
+    """The order line a cancellation cancels, where it is in the same record before it: hash -> (day, sold at once)."""
+    at = np.flatnonzero(entries["order_hash"] == event.order_hash)
+    if event.order_hash == 0 or len(at) == 0:
+        return {}
+    placed = entries[at[-1]]
+    return {event.order_hash: (int(placed["day"]), bool(placed["flags"] & SOLD_AT_ONCE))}
 
 
 def _put_back(shelf: Shelf, taken: dict[int, machine.Row]) -> Rows:

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 
 import aiokafka
 from aiokafka import TopicPartition
+from aiokafka.consumer import fetcher
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import TRANSPORTS
@@ -41,6 +42,19 @@ NOTE_S = 5.0  # a commit for lag tools that takes longer is given up
 LAST_NOTE_S = 1.0  # the same while somebody waits for our partitions
 
 log = logging.getLogger(__name__)
+
+
+class Records(fetcher.PartitionRecords):  # type: ignore[misc]
+    """A fetched partition whose records stay as they were parsed: a `ConsumerRecord` each would double the cost."""
+
+    def __iter__(self) -> Any:
+        return self._records_iterator
+
+    def _consumer_record(self, tp: Any, record: Any) -> Any:  # noqa: ARG002 - aiokafka's
+        return record
+
+
+fetcher.PartitionRecords = Records  # the fetcher makes them by this name
 
 
 class _Daemon(WorkerThread):  # type: ignore[misc]

@@ -40,7 +40,7 @@ from stream.events.topics import full_name
 from stream.ledger.keys import Keys
 from stream.local.child import free_port
 from tests import kafka, servers
-from tests.bench.shop import CYCLE_UNITS, Shop, crossings
+from tests.bench.orders import CYCLE_UNITS, Shop, crossings
 from tests.bench.stages import Stages, scrape, table
 from tests.connected.installation import Installation
 
