@@ -256,6 +256,7 @@ def _shelf(history: History, plan: Plan, first_day: int) -> Shelf:
         positions_interval_ms=0,
         warm_until_ms=begin_ms + plan.first * DAY_MS + 1,
         slice_rows=2**62,
+        send_rows=2**62,
     )
     shelf = Shelf(config)
     _tell_costs(shelf, history, plan)

@@ -157,7 +157,7 @@ class Planner:
             shelf = owned.shelf
             if shelf.pending:
                 await owned.relay.room()
-                owned.messages = wakes.sweep(shelf, shelf.config.slice_rows)
+                owned.messages = wakes.sweep_slice(shelf)
             elif not quiet or not shelf.dirty_view[: shelf.n].any():
                 continue
             stale = await self._keep([(owned, self._write(owned, VIEWS_A_SLICE))])

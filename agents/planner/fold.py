@@ -61,8 +61,10 @@ def _fold_one(shelf: Shelf, record: SkuRecord, out: Outcome) -> None:
     keep = _admit(shelf, columns, out)
     touched = np.zeros(0, np.int64)
     if len(keep):
-        rows = record.rows if len(keep) == record.rows.num_rows else record.rows.take(pa.array(keep))
-        touched = _lanes(shelf, rows, numbers(rows), record.offset, out)
+        rows = record.rows
+        if len(keep) < rows.num_rows:
+            rows, columns = rows.take(pa.array(keep)), {name: its[keep] for name, its in columns.items()}
+        touched = _lanes(shelf, rows, columns, record.offset, out)
     _move_marks(shelf, record)
     for _, line, milli in shelf.carts.expire(shelf.watermark_ms):
         _count(shelf, "abandoned", line, milli)

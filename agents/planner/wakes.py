@@ -58,7 +58,7 @@ def arrive(shelf: Shelf, offset: int) -> list[Outgoing]:
         ):
             out += finish(shelf)
     shelf.pending.append(Wake(watermark, cause, offset, False))
-    if shelf.pending[0].offset == offset and len(due) <= shelf.config.slice_rows:
+    if shelf.pending[0].offset == offset and len(due) <= min(shelf.config.slice_rows, shelf.config.send_rows):
         out += finish(shelf)
     return out
 
@@ -77,15 +77,23 @@ def finish(shelf: Shelf) -> list[Outgoing]:
     return out
 
 
+def sweep_slice(shelf: Shelf) -> list[Outgoing]:
+    """One slice, so large that an event that waits for it hardly notices."""
+    closing = any(wake.closing for wake in shelf.pending)
+    most_rows = shelf.config.slice_rows
+    return sweep(shelf, most_rows if closing else min(most_rows, shelf.config.send_rows))
+
+
 def sweep(shelf: Shelf, most_rows: int) -> list[Outgoing]:
-    """One slice of what is pending."""
+    """One slice of what is pending: the next `most_rows` rows that are due. Those that are not cost nothing."""
     if not shelf.pending:
         return []
     if shelf.cursor == 0:
         shelf.pass_wakes = len(shelf.pending)
-    end = min(shelf.cursor + most_rows, shelf.n)
-    rows = np.arange(shelf.cursor, end)
-    out = catch_up(shelf, rows)
+    latest_ms = max(wake.watermark_ms for wake in shelf.pending)
+    rows = shelf.cursor + np.flatnonzero(shelf.due[shelf.cursor : shelf.n] <= latest_ms)
+    end = int(rows[most_rows]) if len(rows) > most_rows else shelf.n
+    out = catch_up(shelf, rows[:most_rows])
     shelf.cursor = end
     if end >= shelf.n:
         del shelf.pending[: shelf.pass_wakes]

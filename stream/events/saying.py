@@ -17,6 +17,8 @@ from stream.events.reading import COMING_LINE, REFERENCE_FIELDS, Row
 from stream.events.rows import SCHEMA
 from stream.events.rules import Plan
 
+FEW_LINES: Final = 16  # of the longest order: up to here comparing neighbours is cheaper than sorting
+
 Hashes = npt.NDArray[np.uint64]
 
 # What a row says, before it is given its source coordinates; `record` is the record's place in the batch.
@@ -60,6 +62,14 @@ def _order_rows(plan: Plan, table: Table) -> dict[str, Any]:
 
 def _again(hashes: Hashes, parent: Ints) -> Ints:
     """Lines whose hash their record has already: the same line_id twice."""
+    if len(parent) == 0:
+        return parent
+    most = int(np.bincount(parent).max())
+    if most <= FEW_LINES:  # lines of a record lie together: compare each with its neighbours
+        twice = np.zeros(len(parent), np.bool_)
+        for back in range(1, most):
+            twice[back:] |= (hashes[back:] == hashes[:-back]) & (parent[back:] == parent[:-back])
+        return np.flatnonzero(twice)
     order = np.argsort(hashes, kind="stable")
     same = (hashes[order][1:] == hashes[order][:-1]) & (parent[order][1:] == parent[order][:-1])
     again: Ints = order[1:][same]

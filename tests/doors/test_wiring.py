@@ -39,6 +39,7 @@ def test_every_field_of_a_room_can_be_set() -> None:
     own = {
         "shelf",
         "slice_rows",
+        "send_rows",
         "force_slow",
         "policy",
         "end_slack",
