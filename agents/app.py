@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import sys
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
@@ -27,6 +28,8 @@ from stream.transport.sender import KafkaSender
 # A poll of 4,000 orders makes some 50,000 objects that are gone, by their reference counts, before the next one. At the
 # default of 700 the collector looks after each few records and finds nothing.
 GC_ALLOCATIONS = 100_000
+# An order passes five threads (fetch, send, fetch, relay, loop), and each may wait this long for Python's lock.
+SWITCH_S = 0.001
 
 log = logging.getLogger(__name__)
 
@@ -95,3 +98,4 @@ def warm_up() -> None:
     pa.array([1])
     gc.freeze()
     gc.set_threshold(GC_ALLOCATIONS, 10, 100)
+    sys.setswitchinterval(SWITCH_S)

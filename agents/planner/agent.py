@@ -157,10 +157,12 @@ class Planner:
             shelf = owned.shelf
             if shelf.pending:
                 await owned.relay.room()
-                owned.messages = wakes.sweep_slice(shelf)
-            elif not quiet or not shelf.dirty_view[: shelf.n].any():
+                owned.messages, views = wakes.sweep_slice(shelf), self._views_due(owned)
+            elif quiet and shelf.dirty_view[: shelf.n].any():
+                views = VIEWS_A_SLICE
+            else:
                 continue
-            stale = await self._keep([(owned, self._write(owned, VIEWS_A_SLICE))])
+            stale = await self._keep([(owned, self._write(owned, views))])
             if stale:
                 raise Fenced("a shelf was rolled back", hint="nothing to do: the shelves are taken again")
             return True
