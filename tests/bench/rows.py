@@ -1,0 +1,217 @@
+"""What rows cost: an event's price by their number, a day close in slices, a restart from Redis, bytes a row.
+
+    python -m tests.bench.rows [--rows 1000,10000,100000,1000000]
+
+A planner over a real Redis, without Kafka: records of `sku-events` are made here and given to it by hand. Every row has
+sold on some days of a week, so each has a forecast and a reorder point, and most move at the close that is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import redis
+
+from agents.planner import wakes
+from agents.planner.agent import Planner
+from agents.planner.config import PlannerConfig
+from agents.planner.shelf import Shelf
+from stream.events import rows as sku_events
+from stream.events.kinds import Flag, Kind, Source
+from stream.ledger.memory_publisher import MemoryPublisher, MemoryTopics
+from stream.ledger.redis_ledger import RedisLedger
+from stream.transport.port import Batch
+from tests import servers
+
+DAY_MS = 86_400_000
+START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
+SHELVES, PLACES, LOT = 4, 10, 8_000
+EVENT_POLLS, EVENT_LINES = 40, 2_000  # polls that are timed and lines in each, over all shelves
+
+
+class Log:
+    """Four shelves' `sku-events`, made as they are read."""
+
+    def __init__(self, rows: int, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.each = rows // SHELVES
+        self.offset, self.source = [0] * SHELVES, 0
+
+    def batch(self, shelf: int, values: Sequence[bytes]) -> Batch:
+        """Records as the shelf's next batch."""
+        n, start = len(values), self.offset[shelf]
+        self.offset[shelf] += n
+        stamps = [START_MS] * n
+        return Batch(
+            "sku-events",
+            shelf,
+            start,
+            start + n,
+            start + n,
+            range(start, start + n),
+            stamps,
+            [None] * n,
+            values,
+            [()] * n,
+        )
+
+    def lines(self, shelf: int, which: np.ndarray, kind: Kind, units: int, at_ms: int) -> bytes:
+        """One line of these rows each."""
+        n, first = len(which), self.source
+        self.source += n
+        columns = {
+            "kind": np.full(n, kind, np.uint8),
+            "sku": [f"S{shelf}-{row // PLACES:06d}" for row in which.tolist()],
+            "location": [f"L{row % PLACES}" for row in which.tolist()],
+            "milli": np.full(n, units * 1000),
+            "occurred_ms": at_ms + np.arange(n) % 1000,
+            "source": np.full(n, Source.ORDERS, np.uint8),
+            "offset": np.arange(first, first + n),
+            "event_hash": self.rng.integers(1, 2**63, n).astype(np.uint64),
+            "order_hash": self.rng.integers(1, 2**63, n).astype(np.uint64),
+            "flags": np.full(n, Flag.SOLD_AT_ONCE if kind == Kind.ORDER_PLACED else 0, np.uint8),
+            "price": np.full(n, 4.5),
+        }
+        return sku_events.encode(sku_events.from_columns(**columns), ())
+
+    def mark(self, at_ms: int) -> bytes:
+        """Every source partition is complete up to an instant."""
+        return sku_events.encode(sku_events.empty(), [sku_events.Mark(source, 0, at_ms, 0) for source in Source])
+
+
+class Counted(MemoryPublisher):
+    """Takes what is published and forgets it: memory is measured here."""
+
+    async def publish(self, shelf: int, messages: Sequence[object]) -> dict[str, int]:
+        return {}
+
+
+def planner(ledger: RedisLedger) -> Planner:
+    """As a worker makes it; no position messages, which the end-to-end bench has."""
+    shape = dict.fromkeys(Source, 1)
+
+    def config(shelf: int) -> PlannerConfig:
+        return PlannerConfig(shelf=shelf, shape=shape, shelves=SHELVES, positions_interval_ms=0, journal_rows=50_000)
+
+    return Planner(ledger, Counted(MemoryTopics()), config)
+
+
+async def history(log: Log, work: Planner) -> None:
+    """Stock, then a week in which every row sells on two days."""
+    for shelf in range(SHELVES):
+        for first in range(0, log.each, LOT):
+            some = np.arange(first, min(first + LOT, log.each))
+            await work.poll([log.batch(shelf, [log.lines(shelf, some, Kind.STOCK_COUNTED, 40, START_MS)])])
+    for day in range(7):
+        for shelf in range(SHELVES):
+            for first in range(0, log.each, LOT):
+                some = np.arange(first, min(first + LOT, log.each))
+                some = some[(some * 7919 + day) % 7 < 2]
+                at_ms = START_MS + day * DAY_MS + 3_600_000
+                await work.poll([log.batch(shelf, [log.lines(shelf, some, Kind.ORDER_PLACED, 3, at_ms)])])
+        if day < 6:
+            await close(log, work, START_MS + (day + 1) * DAY_MS)
+
+
+async def close(log: Log, work: Planner, at_ms: int) -> list[float]:
+    """A day's close as a worker does it, a slice at a time; the seconds of each."""
+    took = []
+    begun = time.perf_counter()
+    await work.poll([log.batch(shelf, [log.mark(at_ms)]) for shelf in range(SHELVES)])
+    took.append(time.perf_counter() - begun)
+    while any(owned.shelf.pending for owned in work.owned.values()):
+        begun = time.perf_counter()
+        await work.idle()
+        took.append(time.perf_counter() - begun)
+        await asyncio.sleep(0)
+    return took
+
+
+def compute(shelves: list[Shelf], at_ms: int) -> float:
+    """Seconds of a close without keeping it: what the fold alone takes."""
+    begun = time.perf_counter()
+    for shelf in shelves:
+        shelf.watermark_ms = at_ms
+        wakes.arrive(shelf, shelf.offset)
+        while shelf.pending:
+            wakes.sweep_slice(shelf)
+    return time.perf_counter() - begun
+
+
+async def events(log: Log, work: Planner, at_ms: int) -> float:
+    """CPU microseconds a line of polls like those under load."""
+    polls = []
+    for _ in range(EVENT_POLLS):
+        each = EVENT_LINES // SHELVES
+        picked = [log.rng.integers(0, log.each, each) for _ in range(SHELVES)]
+        polls.append([log.batch(s, [log.lines(s, p, Kind.ORDER_PLACED, 1, at_ms)]) for s, p in enumerate(picked)])
+    begun = time.process_time()
+    for poll in polls:
+        await work.poll(poll)
+    return (time.process_time() - begun) * 1e6 / EVENT_POLLS / EVENT_LINES
+
+
+def rss_mb() -> float:
+    """Resident memory of this process."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+async def measure(rows: int, url: str) -> None:
+    """One number of rows."""
+    client = redis.Redis.from_url(url)
+    client.flushall()
+    log, before_mb = Log(rows, 7), rss_mb()
+    ledger = RedisLedger(url, "rows", timeout_s=120)
+    work = planner(ledger)
+    await work.positions(range(SHELVES))
+    await history(log, work)
+    line_us = await events(log, work, START_MS + 6 * DAY_MS + 7_200_000)
+    took = await close(log, work, START_MS + 7 * DAY_MS)
+    worker_mb, redis_bytes = rss_mb() - before_mb, client.info("memory")["used_memory"]
+    packed = sum(client.hlen(f"rows:{{{s}}}:hot") for s in range(SHELVES))
+    await work.release(range(SHELVES))
+    del work
+    gc.collect()
+    again = planner(ledger)
+    begun = time.perf_counter()
+    await again.positions(range(SHELVES))
+    restart_s = time.perf_counter() - begun
+    assert packed == log.each * SHELVES == sum(owned.shelf.n for owned in again.owned.values())
+    compute_s = compute([owned.shelf for owned in again.owned.values()], START_MS + 8 * DAY_MS)
+    await again.release(range(SHELVES))
+    await ledger.close()
+    print(
+        f"{rows:9,} {line_us:10.1f} {compute_s:10.2f} {sum(took):8.2f} {1000 * max(took):10.0f} {restart_s:9.2f} "
+        f"{1e6 * worker_mb / rows:10,.0f} {redis_bytes / rows:9,.0f}",
+        flush=True,
+    )
+
+
+def main() -> int:
+    """Every number of rows asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", default="1000,10000,100000,1000000")
+    chosen = parser.parse_args()
+    print(f"machine: {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")
+    print("     rows us/line   close s  kept s  slice ms restart s  B/row worker  Redis")
+    server = servers.server()
+    try:
+        for rows in map(int, chosen.rows.split(",")):
+            asyncio.run(measure(rows, server.url))
+    finally:
+        server.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
