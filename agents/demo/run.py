@@ -3,30 +3,48 @@
 from __future__ import annotations
 
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import confluent_kafka
 from rich.console import Console
-from rich.live import Live
+from rich.live import Live as Screen
 
 from agents.clock import now_ms, steady_s
 from agents.demo import pace, screen
-from agents.demo.publish import Publisher
-from agents.demo.scene import Scene
-from agents.demo.shop import Shop
+from agents.demo.scene import Scene, Shown, Told
 from agents.demo.stage import Stage, stage
 from agents.demo.watch import Watcher
 from agents.settings import Settings
+from agents.shop.config import HOUR_MS, Config
+from agents.shop.door import listen
+from agents.shop.door.live import Live
+from agents.shop.door.publish import Publisher
+from agents.shop.truth import Day
+from agents.shop.world import World
 from stream.errors import RestockError
 
-ROUND_S = 0.1
+ROUND_S = 0.05
+MEASURE_S = 0.2
 LOOK_S = 1.0
 LINE_S = 5.0  # without a terminal: a line this often
 SETTLE_S = 10.0  # at the end: how long the worker may take to finish what was told
+SHOWN_SKUS = (0, 13, 3, 20, 5, 16, 9, 18, 1, 22, 11, 7)  # popular and slow ones by turns
+WEEK_DAYS = 7
 
 Show = Callable[[Scene], None]
+
+
+def world_of(seed: int, wall_ms: int) -> World:
+    """The demo's shop: two dozen SKUs at eight places, stocked so that some run low at once."""
+    return World(
+        Config(
+            seed=seed, rows=192, locations=8, start_day=pace.start_day(wall_ms), customers_day=5.0, conversion=0.5,
+            cart_lead_hours=3.0, opening_days=10.0, shrinkage_share=0.02, count_days=14, promotion_share=0.06,
+        )
+    )  # fmt: skip
 
 
 def run(settings: Settings, seed: int, seconds: float) -> int:
@@ -49,53 +67,100 @@ def run(settings: Settings, seed: int, seconds: float) -> int:
     return 0
 
 
+class _Play:
+    """The shop, what it says and hears, and what is known of both."""
+
+    def __init__(self, staged: Stage, scene: Scene, seed: int) -> None:
+        self.live = Live(world_of(seed, now_ms()))
+        self.world = self.live.world
+        self.start_ms = self.world.now_ms
+        self.scene, self.told = scene, Told()
+        self.publisher = Publisher(staged.settings)
+        self.watcher = Watcher(staged.settings, staged.web)
+        self._heard: Counter[str] = Counter()
+        self._week: deque[tuple[int, int, int]] = deque()  # day, units wanted, units lost
+        scene.rows = self.world.config.rows
+        scene.shown = _shown(self.world)
+
+    def round(self, elapsed_s: float) -> None:
+        """Tell what happened since; hear and answer."""
+        worker_ms = max(self.scene.worker_ms, self.start_ms)
+        to_ms = pace.shop_ms(self.start_ms, elapsed_s, now_ms(), worker_ms)
+        self.publisher.publish(self.live.until(to_ms))
+        self.publisher.tick(to_ms)
+        self.told.note(to_ms, now_ms())
+        self.hear()
+        for day in self.world.truth():
+            self._remember(day)
+
+    def hear(self) -> None:
+        """Take in what the worker said, and let the shop answer."""
+        for heard in self.watcher.listen(self.scene, self.told):
+            listen.answer(self.world, heard, self._heard)
+
+    def look(self, elapsed_s: float) -> None:
+        """Bring the scene up to date, with rates since the last look."""
+        scene = self.scene
+        published, since_s = scene.published, max(elapsed_s - scene.elapsed_s, 1e-9)
+        self.watcher.look(scene)
+        to_ms = self.told.latest_ms
+        scene.hours_a_second = (to_ms - scene.shop_ms) / HOUR_MS / since_s if scene.shop_ms else 0.0
+        scene.elapsed_s, scene.shop_ms, scene.published = elapsed_s, to_ms, self.publisher.published.total()
+        scene.published_s = (scene.published - published) / since_s
+        scene.orders_s = (scene.orders - scene.orders_looked) / since_s
+        scene.orders_looked = scene.orders
+        scene.throughput.append(scene.published_s)
+
+    def _remember(self, day: Day) -> None:
+        """What a local day's truth adds to the screen."""
+        self._week.append((day.day, int(day.wanted_units.sum()), int(day.lost_units.sum())))
+        while self._week[0][0] <= day.day - WEEK_DAYS:
+            self._week.popleft()
+        self.scene.wanted_units = sum(wanted for _, wanted, _ in self._week)
+        self.scene.lost_units = sum(lost for _, _, lost in self._week)
+        for row in self.scene.shown:
+            at = self.world.row(row.sku, row.location) - day.first_row
+            if 0 <= at < len(day.sold_units):
+                row.sold.append(int(day.sold_units[at]))
+
+
+def _shown(world: World) -> list[Shown]:
+    """Popular and slow SKUs at one place after the other; none that is not sold yet."""
+    rows = [sku + number % len(world.places) * world.config.skus for number, sku in enumerate(SHOWN_SKUS)]
+    return [Shown(world.sku_of(row), world.location_of(row)) for row in rows if world.on_hand[row] > 0]
+
+
 def _play(staged: Stage, scene: Scene, seed: int, seconds: float, console: Console) -> None:
-    start_ms = pace.start_ms(now_ms())
-    shop, publisher, watcher = Shop(seed, start_ms), Publisher(staged.settings), Watcher(staged.settings, staged.web)
-    connect = how_to_connect(staged.settings)
+    play = _Play(staged, scene, seed)
     try:
-        with _display(console, connect) as show:
-            publisher.publish(shop.opening())
-            begun, looked = steady_s(), 0.0
+        with _display(console, how_to_connect(staged.settings)) as show:
+            begun = steady_s()
+            measured = looked = -LOOK_S
             while (elapsed := steady_s() - begun) < seconds:
                 staged.check()
-                watcher.measure(scene)
-                worker_ms = max(scene.worker_ms, start_ms)
-                publisher.publish(shop.until(pace.shop_ms(start_ms, elapsed, now_ms(), worker_ms)))
-                publisher.tick(shop.now_ms)
-                for proposal in watcher.listen(scene):
-                    shop.replenish(
-                        proposal["replenishment_id"], proposal["sku"], proposal["location"], proposal["quantity"]
-                    )
+                if elapsed - measured >= MEASURE_S:
+                    play.watcher.measure(scene)
+                    measured = elapsed
+                play.round(elapsed)
                 if elapsed - looked >= LOOK_S:
-                    _look(scene, watcher, publisher, shop, elapsed)
+                    play.look(elapsed)
                     looked = elapsed
                     show(scene)
                 time.sleep(ROUND_S)
-            publisher.flush()
-            _settle(scene, watcher, publisher, shop, begun)
+            play.publisher.flush()
+            _settle(play, begun)
     finally:
-        watcher.close()
+        play.watcher.close()
 
 
-def _look(scene: Scene, watcher: Watcher, publisher: Publisher, shop: Shop, elapsed_s: float) -> None:
-    """Bring the scene up to date, with rates since the last look."""
-    published, orders, since_s = scene.published, scene.orders_looked, elapsed_s - scene.elapsed_s
-    watcher.look(scene)
-    scene.elapsed_s, scene.shop_ms, scene.published = elapsed_s, shop.now_ms, publisher.published.total()
-    scene.rates = {"published": (scene.published - published) / since_s, "orders": (scene.orders - orders) / since_s}
-    scene.orders_looked = scene.orders
-
-
-def _settle(scene: Scene, watcher: Watcher, publisher: Publisher, shop: Shop, begun_s: float) -> None:
+def _settle(play: _Play, begun_s: float) -> None:
     """Let the worker finish what was told, within a bound."""
     deadline = steady_s() + SETTLE_S
     while steady_s() < deadline:
-        for _ in watcher.listen(scene):
-            pass
-        watcher.measure(scene)
-        _look(scene, watcher, publisher, shop, steady_s() - begun_s)
-        if scene.lag_records == 0 and scene.orders >= publisher.published["orders"]:
+        play.hear()
+        play.watcher.measure(play.scene)
+        play.look(steady_s() - begun_s)
+        if play.scene.lag_records == 0 and play.scene.orders >= play.publisher.published["orders"]:
             return
         time.sleep(ROUND_S)
 
@@ -107,8 +172,8 @@ def _display(console: Console, connect: list[str]) -> AbstractContextManager[Sho
 @contextmanager
 def _live(console: Console, connect: list[str]) -> Iterator[Show]:
     """A screen that is drawn anew at every look."""
-    with Live(console=console, screen=True, auto_refresh=False) as live:
-        yield lambda scene: live.update(screen.draw(scene, connect), refresh=True)
+    with Screen(console=console, screen=True, auto_refresh=False) as live:
+        yield lambda scene: live.update(screen.draw(scene, connect, screen.Size(*console.size)), refresh=True)
 
 
 @contextmanager

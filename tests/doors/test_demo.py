@@ -14,17 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from agents.demo import screen
 from agents.demo import stage as stage_module
-from agents.demo.scene import Scene
-from agents.demo.watch import counted
+from agents.demo.scene import Scene, Shown, Told
+from agents.demo.watch import band_of, counted, see
 from agents.settings import load
 from stream.errors import SetupError
 
-ALERT = {"kind": "low_stock", "severity": "warning", "sku": "[red]a\nb", "location": "x", "sentence": "3 left " * 30}
-ORDER = {"replenishment_id": "r", "sku": "a", "location": "x", "quantity": 2.5, "sentence": "position 3"}
+ALERT = {"alert_id": "1", "kind": "low_stock", "severity": "warning", "sku": "[red]a\nb", "location": "x"}
+ALERT |= {"sentence": "3 left " * 30, "money_at_risk_day": 12.5, "currency": "EUR", "raised_at": "2026-01-01T00:00:00Z"}
+ORDER = {"replenishment_id": "r", "sku": "a", "location": "x", "quantity": 2.5, "remaining": 2.5}
+ORDER |= {"sentence": "position 3"}
 
 
 class Demo:
@@ -99,33 +102,102 @@ def test_it_says_whether_anything_flowed(orders: int, alerts: int, flowed: bool)
     """Orders without alerts are a failure too: there is always something to say about this shop."""
     scene = Scene(orders=orders)
     for _ in range(alerts):
-        scene.hear_alert("restock.alert.raised", ALERT)
+        scene.hear_alert("restock.alert.raised", dict(ALERT))
     assert scene.flowed is flowed
 
 
-@pytest.mark.parametrize("width", [40, 80, 200])
-def test_the_screen_can_be_drawn_at_any_width_with_any_text(width: int) -> None:
-    """Names are printed as they are: no markup of theirs, and nothing is drawn before there is anything."""
-    scene = Scene(stock=[{"sku": "[b]x", "location": "y", "on_hand": "3"}])
-    console = Console(width=width, record=True, file=io.StringIO())
-    console.print(screen.draw(Scene(), []))
-    scene.hear_alert("restock.alert.raised", ALERT)
-    scene.hear_alert("restock.alert.resolved", ALERT)
-    scene.hear_replenishment("restock.replenishment.proposed", ORDER)
-    console.print(screen.draw(scene, ["kcat"]))
-    text = console.export_text()
-    assert "newest alerts" in text
-    assert width < 80 or "[red]a" in text
+def full_scene() -> Scene:
+    """More of everything than any screen has room for."""
+    scene = Scene(rows=500, shop_ms=1_780_000_000_000, shown=[Shown("[b]x", f"y{n}") for n in range(30)])
+    for n in range(60):
+        scene.hear_alert("restock.alert.raised", {**ALERT, "alert_id": str(n), "sku": f"[red]a\nb{n}"})
+        scene.hear_replenishment("restock.replenishment.proposed", {**ORDER, "replenishment_id": str(n)})
+    for row in scene.shown:
+        see(
+            row, {"on_hand": "7", "on_order": "2", "reorder_point": "9", "order_up_to": "20", "safety_stock": "3"}, None
+        )
+        row.sold.extend(range(20))
+    return scene
 
 
-def test_only_the_newest_messages_are_kept() -> None:
-    """A demo that runs all day does not grow."""
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+@pytest.mark.parametrize("height", [24, 31, 60])
+@pytest.mark.parametrize("scene", [Scene(), full_scene()], ids=["empty", "full"])
+def test_the_screen_fills_the_terminal_and_no_more(width: int, height: int, scene: Scene) -> None:
+    """Nothing scrolls away, nothing wraps, names are printed as they are, and the legend is there."""
+    console = Console(width=width, height=height, record=True, file=io.StringIO())
+    console.print(screen.draw(scene, ["kcat", "LD_PRELOAD " * 30, "redis-cli"], screen.Size(width, height)))
+    lines = console.export_text().splitlines()
+    assert height - 1 <= len(lines) <= height + (1 if width < 80 else 0)
+    assert all(cell_len(line) <= width for line in lines)
+    text = "\n".join(lines)
+    assert "Alerts by money at risk" in text
+    assert "Replenishments" in text
+    assert "█ on hand" in text
+    assert width < 80 or "Ctrl-C ends" in text
+    if scene.open and width >= 80:
+        assert "[red]a b" in text
+        assert "position 3" in text
+        assert "7 ≤ 9 +2" in text
+
+
+def test_colour_is_never_the_only_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With NO_COLOR the same text is there, and not one colour."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    out = io.StringIO()
+    console = Console(width=100, height=30, file=out, force_terminal=True)
+    console.print(screen.draw(full_scene(), [], screen.Size(100, 30)))
+    colours = re.findall(r"\x1b\[[0-9;]*m", out.getvalue())
+    codes = {int(code) for colour in colours for code in re.findall(r"\d+", colour)}
+    assert codes & set(range(30, 50)) == set()
+    assert "▲" in out.getvalue()
+
+
+def test_alerts_stand_by_money_once_a_row() -> None:
+    """Two alerts of one SKU-location are about the same money; the graver one is shown, and that there are more."""
+    scene = Scene()
+    scene.hear_alert("restock.alert.raised", {**ALERT, "alert_id": "1", "sku": "b", "money_at_risk_day": 5.0})
+    scene.hear_alert("restock.alert.raised", {**ALERT, "alert_id": "2", "sku": "a", "money_at_risk_day": 9.0})
+    grave = {**ALERT, "alert_id": "3", "sku": "a", "kind": "stocked_out", "severity": "critical"}
+    scene.hear_alert("restock.alert.raised", {**grave, "money_at_risk_day": 7.0})
+    assert [(a["sku"], a["kind"], a["others"]) for a in scene.alerts()] == [
+        ("a", "stocked_out", 1),
+        ("b", "low_stock", 0),
+    ]
+    assert scene.at_risk_day == 14.0
+    scene.hear_alert("restock.alert.resolved", grave)
+    assert [(a["sku"], a["kind"]) for a in scene.alerts()] == [("a", "low_stock"), ("b", "low_stock")]
+    assert (scene.raised.total(), scene.resolved) == (3, 1)
+
+
+def test_only_the_newest_replenishments_are_kept_with_their_reason() -> None:
+    """A demo that runs all day does not grow; what becomes of a proposal shows beside why it was made."""
     scene = Scene()
     for n in range(100):
-        scene.hear_alert("restock.alert.raised", {**ALERT, "sku": str(n)})
-    assert len(scene.alerts) < 20
-    assert scene.alerts[0]["sku"] == "99"
-    assert scene.raised.total() == 100
+        scene.hear_replenishment("restock.replenishment.proposed", {**ORDER, "replenishment_id": str(n)})
+    later = {**ORDER, "replenishment_id": "99", "sentence": "supplier confirmed", "remaining": 0}
+    scene.hear_replenishment("restock.replenishment.received", later)
+    newest = list(scene.replenishments.values())[-1]
+    assert len(scene.replenishments) < 30
+    assert (newest["event"], newest["sentence"]) == ("received", "position 3")
+    assert (scene.proposed, scene.received) == (100, 1)
+
+
+def test_a_forecast_shows_as_the_band_until_supply_comes() -> None:
+    """Median and 95 % of the horizon that is lead time and review."""
+    horizons = [{"days": 1, "mean": 2.0, "quantiles": {"0.5": 2, "0.95": 5}},
+                {"days": 4, "mean": 8.0, "quantiles": {"0.5": 7, "0.95": 13}}]  # fmt: skip
+    assert band_of({"protection_days": 4, "horizons": horizons}) == (7.0, 13.0)
+
+
+def test_latency_is_from_publishing_the_cause() -> None:
+    """What happened at an instant was published with the first round that reached it."""
+    told = Told(most=4)
+    for n in range(1, 7):
+        told.note(n * 100, n * 10.0)
+    told.note(600, 99.0)  # event time stood still: it was published before
+    assert (told.wall_ms(550), told.wall_ms(600), told.wall_ms(601)) == (60.0, 60.0, None)
+    assert told.latest_ms == 600
 
 
 def exposition(**ages: float) -> str:
