@@ -151,6 +151,7 @@ def _play(staged: Stage, scene: Scene, seed: int, seconds: float, console: Conso
             _settle(play, begun)
     finally:
         play.watcher.close()
+        play.publisher.close()
 
 
 def _settle(play: _Play, begun_s: float) -> None:

@@ -23,6 +23,7 @@ from agents.demo.scene import Scene, Shown, Told
 from agents.demo.watch import band_of, counted, see
 from agents.settings import load
 from stream.errors import SetupError
+from tests.house import tree
 
 ALERT = {"alert_id": "1", "kind": "low_stock", "severity": "warning", "sku": "[red]a\nb", "location": "x"}
 ALERT |= {"sentence": "3 left " * 30, "money_at_risk_day": 12.5, "currency": "EUR", "raised_at": "2026-01-01T00:00:00Z"}
@@ -48,6 +49,27 @@ class Demo:
         yield from self.process.stdout
 
 
+def readme_block() -> list[str]:
+    """What README.md shows as the demo's last words."""
+    text = tree.text(tree.ROOT / "README.md")
+    found = re.search(r"<!-- demo-output: begin.*?-->\n```\n(.*?)\n```\n<!-- demo-output: end -->", text, re.DOTALL)
+    assert found is not None
+    return found[1].splitlines()
+
+
+def summary_of(said: str) -> list[str]:
+    """The summary at the end of what the demo printed."""
+    lines = said.splitlines()
+    begin = next(n for n, line in enumerate(lines) if re.match(r"\d+ seconds, shop time now", line))
+    return lines[begin : begin + len(readme_block())]
+
+
+def form(lines: list[str]) -> list[str]:
+    """Lines without their numbers: which kinds of alerts there were, and what had no number yet, may differ."""
+    bare = (re.sub(r"\(.*?\)|; .* was there", "", line) for line in lines)
+    return [re.sub(r"[\d,.:-]+|-$", "9", line) for line in bare]
+
+
 def listens(address: str) -> bool:
     """Whether somebody answers there."""
     host, port = address.rsplit(":", 1)
@@ -69,6 +91,7 @@ def test_it_runs_ends_and_leaves_nothing_behind(tmp_path: Path, ended_by: str) -
     assert re.search(r"in +[\d,]+ events published, [1-9][\d,]* order events accepted", said), said
     assert re.search(r"out +[1-9][\d,]* alerts raised", said), said
     assert re.search(r"[1-9][\d,]* replenishments proposed", said), said
+    assert form(readme_block()) == form(summary_of(said))
     broker, redis = re.search(r"kcat -b (\S+)", said), re.search(r"redis://([\d.:]+)", said)
     assert broker is not None
     assert redis is not None

@@ -65,7 +65,9 @@ class Publisher:
             raise self._away(self._lost or f"{left} events were not acknowledged within {FLUSH_S:.0f} s")
 
     def close(self) -> None:
-        """Nothing is left to do once it is flushed."""
+        """Let go of the connections; what was not flushed is dropped."""
+        self._producer.purge()
+        del self._producer  # librdkafka's threads end with the object
 
     def _produce(self, topic: str, value: bytes, **where: object) -> None:
         while not self._lost:
