@@ -15,7 +15,12 @@ from stream.events.instants import text_from_ms
 
 BARS = "▁▂▃▄▅▆▇█"
 MARKS = {"critical": ("●", "bold red"), "warning": ("▲", "yellow"), "info": ("·", "cyan")}
-KINDS = {"stockout_imminent": "runs out", "stocked_out": "sold out", "low_stock": "low stock"}
+KINDS = {
+    "stockout_imminent": "runs out",
+    "stocked_out": "sold out",
+    "low_stock": "low stock",
+    "discrepancy": "miscount",
+}
 STATES = {
     "proposed": ("→ proposed", "bold cyan"),
     "ordered": ("→ ordered", "cyan"),
@@ -102,7 +107,7 @@ def _head(scene: Scene, size: Size) -> RenderableType:
         ("in", f"{scene.published_s:,.0f}/s"),
         ("", spark(list(scene.throughput)[-16:])),
         ("orders", f"{scene.orders_s:,.0f}/s"),
-        ("lag", f"{scene.lag_records:,} records"),
+        ("lag", f"{scene.lag_records:,}"),
         ("alert after", _latency(scene)),
     )
     served = "-" if scene.served_share is None else f"{scene.served_share:.1%}"
