@@ -31,7 +31,7 @@ STATES = {
     "expired": ("✗ expired", "dim"),
     "unlawful": ("! unlawful", "red"),
 }
-WIDE = 150  # columns from which alerts and replenishments stand side by side
+WIDE = 200  # columns from which alerts and replenishments stand side by side
 NAME = 28  # columns for SKU and location
 ROOMY = 110  # columns from which numbers are written out
 GAUGE_MOST = 48  # columns
@@ -58,7 +58,7 @@ class Shares(NamedTuple):
 def shares(size: Size, connect: int) -> Shares:
     """How a screen's lines are shared out; headings, head and legend take what they need first.
 
-    >>> shares(Size(80, 24), 3), shares(Size(160, 40), 3)
+    >>> shares(Size(80, 24), 3), shares(Size(200, 40), 3)
     (Shares(alerts=5, orders=6, rows=4, connect=0), Shares(alerts=20, orders=20, rows=9, connect=3))
     """
     wide = size.width >= WIDE

@@ -143,7 +143,7 @@ def full_scene() -> Scene:
     return scene
 
 
-@pytest.mark.parametrize("width", [40, 80, 120, 200])
+@pytest.mark.parametrize("width", [40, 80, 120, 220])
 @pytest.mark.parametrize("height", [24, 31, 60])
 @pytest.mark.parametrize("scene", [Scene(), full_scene()], ids=["empty", "full"])
 def test_the_screen_fills_the_terminal_and_no_more(width: int, height: int, scene: Scene) -> None:

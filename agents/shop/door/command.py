@@ -50,7 +50,9 @@ def add_parser(subparsers: Any) -> None:
         value = getattr(default, option[2:].replace("-", "_"))
         how = {"choices": kind} if isinstance(kind, tuple) else {"type": kind}
         parser.add_argument(option, default=value, help=f"{meaning} (default %(default)s)", **how)
-    parser.add_argument("--start", metavar="DATE", help="local date of the first day (default: as --speed needs)")
+    parser.add_argument(
+        "--start", metavar="DATE", help="local date of the first day, from midnight (default: as --speed needs)"
+    )
     parser.add_argument("--speed", default="60x", metavar="1x|60x|max", help="event time over wall time (default 60x)")
     parser.add_argument("--days", type=float, metavar="N", help="end after so many days of event time")
     parser.add_argument("--seconds", type=float, metavar="N", help="end after so many seconds")
@@ -100,7 +102,8 @@ def options_of(args: argparse.Namespace) -> Any:
         config = Config(**world, start_day=first)
     except ValueError as wrong:
         raise SetupError("this shop cannot be", str(wrong), "restock shop --help has the options") from wrong
-    return Options(config, speed, live, days, args.seconds, args.out, args.truth, args.stock)
+    morning_ms = pace.morning_ms(first) if args.start is None and args.out is None else None
+    return Options(config, speed, live, morning_ms, days, args.seconds, args.out, args.truth, args.stock)
 
 
 def _summary(tale: Any) -> list[str]:

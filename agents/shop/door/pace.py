@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
-from agents.shop.config import DAY_MS
+from agents.shop.config import DAY_MS, HOUR_MS
 
 _ENDLESS_DAYS = 60  # where no end is named: this far in the past a shop begins that goes faster than the clock
 
@@ -26,6 +26,11 @@ class Pace:
         if self.speed == inf:
             return wall_ms
         return min(self.start_ms + round(elapsed_s * 1000 * self.speed), wall_ms)
+
+
+def morning_ms(first_day: int) -> int:
+    """Ten in the morning (UTC) after a first day: who watches at 60x need not sit through a night first."""
+    return (first_day + 1) * DAY_MS + 10 * HOUR_MS
 
 
 def speed_of(text: str) -> float:

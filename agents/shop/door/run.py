@@ -55,6 +55,7 @@ class Options:
     config: Config
     speed: float  # event time over wall time, inf: as fast as it goes
     live: bool = False  # from now on, in real time
+    from_ms: int | None = None  # begin in the middle of a day; else at the first midnight
     days: float | None = None  # of event time
     seconds: float | None = None  # of wall time
     out: Path | None = None  # files instead of Kafka
@@ -90,7 +91,7 @@ def run(options: Options, settings: Settings) -> Tale:
         listener = _listener(options, settings)
         if listener is not None:
             stack.callback(listener.close)
-        live = Live(World(options.config, now_ms() if options.live else None))
+        live = Live(World(options.config, now_ms() if options.live else options.from_ms))
         truth = None if options.truth is None else TruthFile(options.truth, live.world)
         if truth is not None:
             stack.callback(truth.close)
@@ -106,7 +107,7 @@ def run(options: Options, settings: Settings) -> Tale:
         _keep(live.world, truth, tale)
         if options.stock is not None:
             write_stock(options.stock, live.world)
-        tale.shop_time, tale.published = text_from_ms(live.world.now_ms), dict(sink.published)
+        tale.shop_time, tale.published = text_from_ms(live.world.now_ms - 1), dict(sink.published)
     return tale
 
 

@@ -42,9 +42,9 @@ class Loop:
         self.proposed = 0
 
     def live(self, to_ms: int) -> None:
-        """A step at a time, so that proposals are heard when they are made."""
+        """Two hours at a time, so that proposals are heard when they are made."""
         while self.world.now_ms < to_ms:
-            self._fold(self.world.tell(self.world.now_ms + 4 * STEP_MS))
+            self._fold(self.world.tell(self.world.now_ms + 8 * STEP_MS))
 
     def _fold(self, said: list[Said]) -> None:
         batches = [self._batch(source.topic, said) for source in Source]
@@ -83,13 +83,13 @@ def proposals(messages: list[Outgoing]) -> Iterator[dict[str, object]]:
 
 
 def test_positions_are_the_shops_books() -> None:
-    """Five weeks with theft, counts, late and partial deliveries, transfers, cancellations and answered proposals.
+    """Three weeks with theft, counts, late and partial deliveries, transfers, cancellations and answered proposals.
 
     On hand is the books to the unit: what lies there, and what was stolen and nobody counted. So are allocated units,
     units on order and in transit. Nothing was refused.
     """
     loop = Loop(CONFIG)
-    loop.live(loop.world.now_ms + 35 * DAY_MS)
+    loop.live(loop.world.now_ms + 21 * DAY_MS)
     world, shelf = loop.world, loop.shelf
     assert loop.refused == []
     assert loop.proposed > 60

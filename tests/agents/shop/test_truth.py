@@ -89,11 +89,11 @@ def test_stock_outs_hide_demand() -> None:
 def test_thieves_and_counts() -> None:
     """Theft comes at its share of what is wanted; counts find all of it in the end."""
     world = World(replace(BASE, shrinkage_share=0.05, count_days=5, opening_days=200, restocking="none", zipf=0.3))
-    days = [world.day() for _ in range(40)]
+    days = [world.day() for _ in range(30)]
     stolen, corrected = (sum(int(getattr(d, name).sum()) for d in days) for name in ("stolen_units", "corrected_units"))
     mean = sum(float(d.mean_units.sum()) for d in days)
     assert stolen / mean == pytest.approx(0.05, rel=0.08)
-    assert corrected == pytest.approx(-stolen, rel=0.12)  # what was stolen since the last counts is still to be found
+    assert corrected == pytest.approx(-stolen, rel=0.15)  # what was stolen since the last counts is still to be found
 
 
 def test_promotions_announced_are_promotions_had() -> None:
@@ -104,8 +104,6 @@ def test_promotions_announced_are_promotions_had() -> None:
     begin = entries[-1].event["first_day"]
     assert len(entries) > 10
     days = {(d.day, d.first_row): d for d in world.truth()}
-    while (len(world.truth())) == 0:
-        world.tell(world.now_ms + HOUR_MS)
     promoted = np.concatenate([d.promotion for d in days.values()])
     lift = np.concatenate([d.wanted_units for d in days.values()])
     usual = np.concatenate([d.mean_units for d in days.values()])
@@ -116,10 +114,10 @@ def test_promotions_announced_are_promotions_had() -> None:
 
 def lead_correlation(lead_hours: float) -> tuple[float, float]:
     """Correlation over web rows and days of adds with the next day's and the same day's surprise in demand."""
-    config = replace(BASE, rows=80, locations=2, zipf=0.4, customers_day=8, cart_lead_hours=lead_hours,
+    config = replace(BASE, rows=80, locations=2, zipf=0.4, customers_day=4, cart_lead_hours=lead_hours,
                      opening_days=900, restocking="none", promotion_share=0, wholesale_share=0)  # fmt: skip
     world = World(config)
-    days = [world.day() for _ in range(60)]
+    days = [world.day() for _ in range(32)]
     web = slice(config.skus, 2 * config.skus)
     added = np.array([d.cart_added_units[web] for d in days], np.float64)
     surprise = np.array([(d.wanted_units - d.mean_units)[web] / np.sqrt(d.variance_units[web] + 1e-9) for d in days])
@@ -133,7 +131,7 @@ def test_carts_lead_orders_by_as_much_as_they_are_told_to() -> None:
     """Led by 24 hours, today's adds know tomorrow's surprise; led by nothing, they know only today's."""
     assert lead_correlation(24)[0] > 0.4
     next_day, same_day = lead_correlation(0)
-    assert abs(next_day) < 0.08  # 2,200 pairs: sd 0.02
+    assert abs(next_day) < 0.12  # 1,040 pairs: sd 0.03
     assert same_day > 0.2
 
 
