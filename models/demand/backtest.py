@@ -69,18 +69,23 @@ def groups_of(panel: Panel) -> Ints:
 
 
 def forecast_history(
-    panel: Panel, horizons: Iterable[int], origins: Iterable[int], guests: tuple[Guest, ...] = ()
+    panel: Panel,
+    horizons: Iterable[int],
+    origins: Iterable[int],
+    guests: tuple[Guest, ...] = (),
+    signals: Floats | None = None,
 ) -> list[Forecasts]:
-    """Forecasts of every horizon at every origin; `guests` join as experts of the mixture."""
+    """Forecasts of every horizon at every origin; `guests` join as experts; `signals` (n, T, 5) as observed."""
     wanted, spans = sorted(set(origins)), list(horizons)
     family = family_of(panel, len(spans), tuple(guest.name for guest in guests))
     state, shared = family.fresh(np.arange(panel.rows)), family.fresh_shared()
     asked = np.broadcast_to(np.array(spans), (panel.rows, len(spans)))
-    plan, groups, signals = plan_of(panel), groups_of(panel), np.zeros((panel.rows, len(SIGNALS)))
+    plan, groups, none = plan_of(panel), groups_of(panel), np.zeros((panel.rows, len(SIGNALS)))
     means, quantiles = [], []
     for t in range((wanted[-1] if wanted else -1) + 1):
         period, ahead = np.full(panel.rows, t), Ahead(plan[:, t + 1 : t + 1 + max(spans)])
-        seen = Observation(period, panel.units[:, t], panel.exposure[:, t], asked, plan[:, t], ahead, signals, groups)
+        carts = none if signals is None else signals[:, t]
+        seen = Observation(period, panel.units[:, t], panel.exposure[:, t], asked, plan[:, t], ahead, carts, groups)
         closed = family.close(state, shared, seen)
         state = closed.state
         for place, guest in enumerate(guests):

@@ -41,7 +41,7 @@ from models.demand.exactly import FEATURE_STEP
 from models.demand.row_levels import Columns, PlanNames
 from models.demand.row_sums import LEVELS
 
-CHUNK = 1024  # rows: 1.5 MB of state, 8 KB a column
+CHUNK = 2048  # rows: 3 MB of state, 16 KB a column
 MOST_AHEAD = 64  # periods of plan that are looked at
 LONGEST = 1000  # periods a horizon may have; beyond it is that of LONGEST, in proportion
 FIRST_LESSON_PERIODS = 7.0  # a row seen less knows too little for its forecasts to teach
@@ -288,6 +288,7 @@ class _Read:
         self.setting, self.shared = setting, shared
         self.nearest = learning.trained_band(shared)
         self.pooled = {int(b): learning.pooled_quantiles(shared, int(b)) for b in np.unique(self.nearest)}
+        self.year = learning.LastYear(setting, shared)
         self.excess = {int(b): learning.expert_excess(shared, int(b)) for b in np.unique(self.nearest)}
 
 
@@ -385,6 +386,7 @@ class _Slice:
     def _open(self, period: Ints, seen: Observation) -> None:
         """Keep what is told now of the horizons ahead, where it is a row's turn."""
         ratios = levels.week_ratios(self.s, self.shared)
+        steps = self._steps(seen.ahead, np.asarray(seen.horizons))
         first = 0
         for head, slots in enumerate(self.family.slots[: seen.horizons.shape[1]]):
             horizon = np.clip(np.asarray(seen.horizons[:, head], np.int64), 1, LONGEST)
@@ -396,8 +398,8 @@ class _Slice:
             if len(rows):
                 slot = first + np.mod(turn[rows] // stride[rows], slots)
                 part = self._part(rows)
-                plan = seen.ahead.plan[rows, :MOST_AHEAD]
-                told = part._tell(head, period[rows], horizon[rows], plan, np.ascontiguousarray(ratios[:, rows]))
+                mine = [(columns[:, rows], worth[rows]) for columns, worth in steps]
+                told = part._tell(head, period[rows], horizon[rows], mine, np.ascontiguousarray(ratios[:, rows]))
                 self.state["pending"][rows, slot] = part._pending(period[rows], horizon[rows], told)
             first += slots
 
@@ -422,11 +424,11 @@ class _Slice:
         """Mean of a period (n,), means (n, J), quantiles (n, J, K), cycles (n,)."""
         ratios = levels.week_ratios(self.s, self.shared)
         one = np.where(self.s["bought"] > 0, levels.middle_rate(self.s), 0.0)
-        means, quantiles = [], []
+        steps, means, quantiles = self._steps(ahead, horizons), [], []
         for j in range(horizons.shape[1]):
             horizon = np.clip(horizons[:, j], 1, LONGEST)
             stretch = np.maximum(horizons[:, j], 0) / horizon  # 0 periods bring nothing, a decade ten times a year
-            told = self._tell(self._nearest_head(horizon), period, horizon, ahead.plan[:, :MOST_AHEAD], ratios)
+            told = self._tell(self._nearest_head(horizon), period, horizon, steps, ratios)
             born = (self.s["bought"] > 0) * told.view.scale * stretch
             means.append(told.mean * born)
             quantiles.append(_from_levels(asked, told.final) * born[:, None])
@@ -442,11 +444,16 @@ class _Slice:
         """What is seen of a horizon."""
         ratios = levels.week_ratios(self.s, self.shared)
         own = self._head_for(self._nearest_head(horizon), horizon)
-        return self._view(own, period, horizon, ahead.plan[:, :MOST_AHEAD], ratios)
+        return self._view(own, period, horizon, self._steps(ahead, horizon[:, None]), ratios)
 
-    def _tell(self, head: Ints | int, period: Ints, horizon: Ints, plan: Floats, ratios: Floats) -> _Told:
+    def _steps(self, ahead: Ahead, horizons: Ints) -> levels.Steps:
+        """The plan of the periods ahead, as far as any horizon goes."""
+        longest = min(MOST_AHEAD, int(horizons.max(initial=0)))
+        return levels.plan_steps(self.s, self.shared, self.setting.names, ahead.plan[:, :longest])
+
+    def _tell(self, head: Ints | int, period: Ints, horizon: Ints, steps: levels.Steps, ratios: Floats) -> _Told:
         own = self._head_for(head, horizon)
-        return self._experts(self._view(own, period, horizon, plan, ratios), own, period, horizon)
+        return self._experts(self._view(own, period, horizon, steps, ratios), own, period, horizon)
 
     def _head_for(self, head: Ints | int, horizon: Ints) -> Columns:
         """A head's columns, its errors grown from the horizon it learnt to the one asked."""
@@ -457,32 +464,33 @@ class _Slice:
             own[name] = own[name] * grown
         return own
 
-    def _view(self, own: Columns, period: Ints, horizon: Ints, plan: Floats, ratios: Floats) -> sums.View:
-        worth = levels.ahead(self.s, self.shared, self.setting.names, period, horizon, plan, ratios)
-        year = learning.last_year(self.setting, self.shared, period, horizon, sums.buckets(self.s))
+    def _view(self, own: Columns, period: Ints, horizon: Ints, steps: levels.Steps, ratios: Floats) -> sums.View:
+        worth = levels.ahead(self.setting.names, period, horizon, steps, ratios)
+        year = self.read.year.ahead(period, horizon, sums.buckets(self.s))
         return sums.view(self.s, own, self.shared, year, worth, horizon)
 
     def _experts(self, view: sums.View, own: Columns, period: Ints, horizon: Ints) -> _Told:
-        k, experts = len(LEVELS), self.setting.experts
-        told, mean = np.full((experts, self.n, k), np.nan), np.zeros(self.n)
-        final = np.zeros((self.n, k))
-        guests, fresh = self._guests(horizon, period, view.scale)
-        told[sums.FIRST_GUEST :] = guests
+        told, mean = np.full((self.setting.experts, self.n, len(LEVELS)), np.nan), np.zeros(self.n)
+        final = np.zeros((self.n, len(LEVELS)))
+        present = np.ones((self.setting.experts, self.n))
+        told[sums.FIRST_GUEST :], present[sums.FIRST_GUEST :] = self._guests(horizon, period, view.scale)
+        some = self.setting.experts if present[sums.FIRST_GUEST :].any() else sums.FIRST_GUEST
         bands = self.read.nearest[learning.band_of(horizon)]
-        for band in np.unique(bands).tolist():
-            rows = np.flatnonzero(bands == band)
+        several = np.unique(bands).tolist()
+        for band in several:
+            rows = np.flatnonzero(bands == band) if len(several) > 1 else slice(None)
             part = _rows_of_view(view, rows)
             head = {name: np.ascontiguousarray(column[..., rows]) for name, column in own.items()}
             errors, error_means = self.read.pooled[band]
-            middle, told[sums.POOLED, rows] = sums.pooled(part, head, errors, error_means)
-            mean[rows] = np.minimum(middle, part.farthest)
+            middle, pooled = sums.pooled(part, head, errors, error_means)
+            told[sums.POOLED, rows], mean[rows] = pooled, np.minimum(middle, part.farthest)
             told[sums.REGRESSION, rows] = sums.regression(part, self.shared["coefficients"][band])
             excess, usual = self.read.excess[band]
-            present = np.ones((experts, len(rows)))
-            present[sums.FIRST_GUEST :] = fresh[:, rows]
-            share = sums.shares(head, excess[part.size].T, usual[part.size], present)
+            head["excess"] = head["excess"][:some]
+            share = sums.shares(head, excess[part.size].T[:some], usual[part.size], present[:some, rows])
             shift = self.shared["shift"][band][part.segment]
-            final[rows] = sums.mixed(share, np.nan_to_num(told[:, rows]), shift, part.farthest)
+            heard = told[:some, rows] if some == sums.FIRST_GUEST else np.nan_to_num(told[:, rows])
+            final[rows] = sums.mixed(share, heard, shift, part.farthest)
         return _Told(view, told, final, mean)
 
     def _guests(self, horizon: Ints, period: Ints, scale: Floats) -> tuple[Floats, Floats]:
@@ -490,7 +498,7 @@ class _Slice:
         guest = self.state["guest"]
         count = guest.shape[1]
         quantile, fresh = np.full((count, self.n, len(LEVELS)), np.nan), np.zeros((count, self.n))
-        for g in range(count):
+        for g in np.flatnonzero((guest["as_of"] != ABSENT).any(axis=0)).tolist():
             match = guest["horizon"][:, g] == horizon[:, None]
             place = np.argmax(match, axis=1)
             age = period - guest["as_of"][:, g]
@@ -520,7 +528,7 @@ class _Slice:
         horizon = np.maximum(own["horizon"], 1.0).astype(np.int64)
         period = self.state["last"].astype(np.int64)
         ratios = levels.week_ratios(self.s, self.shared)
-        view = self._tell(0, period, horizon, np.zeros((self.n, 0, len(self.setting.names.names))), ratios).view
+        view = self._tell(0, period, horizon, [], ratios).view
         _, fresh = self._guests(horizon, period, view.scale)
         present = np.ones((self.setting.experts, self.n))
         present[sums.FIRST_GUEST :] = fresh
@@ -548,7 +556,7 @@ def _column(values: State) -> Floats:
     return np.ascontiguousarray(values.T, dtype=np.float64)
 
 
-def _rows_of_view(view: sums.View, rows: Ints) -> sums.View:
+def _rows_of_view(view: sums.View, rows: Ints | slice) -> sums.View:
     return sums.View(view.features[rows], view.scale[rows], view.farthest[rows], view.size[rows], view.segment[rows])
 
 

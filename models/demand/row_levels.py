@@ -106,12 +106,18 @@ def plan_columns(s: Columns, plan: Floats, names: PlanNames) -> Floats:
     """Plan (n, C) of one period as the models see it, (columns, n): each price over the row's usual, and as a deal."""
     out = []
     for i, place in enumerate(names.prices):
+        price = np.ascontiguousarray(plan[:, place])
+        known = np.isfinite(price) & (s["price_weight"][i] > 0)
         usual = s["price_sum"][i] / np.maximum(s["price_weight"][i], 1e-9)
-        known = np.isfinite(plan[:, place]) & (s["price_weight"][i] > 0)
-        moved = np.clip(np.where(known, np.nan_to_num(plan[:, place]) - usual, 0.0), -1.5, 1.5)
-        out += [moved, np.abs(moved) * (moved < CHEAPER)]
-    out += [np.clip(np.nan_to_num(plan[:, place]), 0.0, 1.0) for place in names.flags]
+        moved = np.maximum(np.minimum(np.where(known, price - usual, 0.0), 1.5), -1.5)
+        out += [moved, np.where(moved < CHEAPER, -moved, 0.0)]
+    out += [_share(plan[:, place]) for place in names.flags]
     return np.stack(out) if out else np.zeros((0, len(plan)))
+
+
+def _share(flag: Floats) -> Floats:
+    """A flag in 0..1, what is not known as 0."""
+    return np.asarray(np.fmax(np.minimum(flag, 1.0), 0.0))
 
 
 def multiple(columns: Floats, effect: Floats) -> Floats:
@@ -133,26 +139,38 @@ def week_ratios(s: Columns, shared: Shared) -> Floats:
     return np.asarray((s["week_units"] + prior * everybody[:, None]) / (s["week_expected"] + prior))
 
 
-def ahead(
-    s: Columns, shared: Shared, names: PlanNames, period: Ints, horizon: Ints, plan: Floats, ratios: Floats
-) -> Horizon:
-    """The `horizon` (n,) periods after `period` (n,), whose plan is `plan` (n, A, C); beyond A nothing is planned."""
+Steps = list[tuple[Floats, Floats]]  # a period ahead: plan columns (columns, n), and what they multiply demand by (n,)
+
+
+def plan_steps(s: Columns, shared: Shared, names: PlanNames, plan: Floats) -> Steps:
+    """The plan (n, A, C) of the periods ahead as the models see it; one planned like the one before costs nothing."""
+    steps: Steps = []
+    for step in range(plan.shape[1]):
+        if step and np.array_equal(plan[:, step], plan[:, step - 1], equal_nan=True):
+            steps.append(steps[-1])
+            continue
+        columns = plan_columns(s, plan[:, step], names)
+        worth = multiple(columns, shared["effect"])
+        if names.closure is not None:
+            worth = worth * (1.0 - _share(plan[:, step, names.closure]))
+        steps.append((columns, worth))
+    return steps
+
+
+def ahead(names: PlanNames, period: Ints, horizon: Ints, steps: Steps, ratios: Floats) -> Horizon:
+    """The `horizon` (n,) periods after `period` (n,), planned as `steps`; beyond them nothing is planned."""
     season, n = len(ratios), len(period)
-    every = np.arange(season)[:, None]
+    every, rows = np.arange(season)[:, None], np.arange(n)
     first = np.mod(every - (period + 1), season)  # periods until the first such place in the season
     plain = np.zeros(n)
     for times, ratio in zip(horizon // season + (first < np.mod(horizon, season)), ratios, strict=True):
         plain = plain + times * ratio
     planned, shares = plain.copy(), np.zeros((names.columns, n))
-    for step in range(min(plan.shape[1], int(horizon.max(initial=0)))):
-        inside = step < horizon
-        columns = plan_columns(s, plan[:, step], names)
-        week = np.where(inside, ratios[np.mod(period + 1 + step, season), np.arange(n)], 0.0)
-        worth = multiple(columns, shared["effect"])
-        if names.closure is not None:
-            worth = worth * (1.0 - np.clip(np.nan_to_num(plan[:, step, names.closure]), 0.0, 1.0))
+    part = 1.0 / np.maximum(horizon, 1)
+    for step, (columns, worth) in enumerate(steps[: int(horizon.max(initial=0))]):
+        week = np.where(step < horizon, ratios[np.mod(period + 1 + step, season), rows], 0.0)
         planned = planned + week * (worth - 1.0)
-        shares = shares + columns * (week / np.maximum(horizon, 1))
+        shares = shares + columns * (week * part)
     return Horizon(np.maximum(planned, 0.0), plain, shares)
 
 
@@ -174,7 +192,7 @@ def learn(
     _learn_levels(s, units, expected, week * worth, exposure, seen)
     for i, place in enumerate(names.prices):
         known = np.isfinite(plan[:, place])
-        price = np.clip(np.nan_to_num(plan[:, place]), -50.0, 50.0)
+        price = np.fmax(np.minimum(plan[:, place], 50.0), -50.0)
         s["price_sum"][i] = np.where(known, PRICE_KEPT * s["price_sum"][i] + price, s["price_sum"][i])
         s["price_weight"][i] = np.where(known, PRICE_KEPT * s["price_weight"][i] + 1.0, s["price_weight"][i])
     s["plan_past"] = PLAN_PAST_KEPT * s["plan_past"] + (1.0 - PLAN_PAST_KEPT) * columns
@@ -184,7 +202,7 @@ def learn(
 def learn_signals(s: Columns, signals: Floats) -> None:
     """Close a period of what people looked at and put into carts, (n, 5)."""
     for i in range(len(SIGNALS)):
-        came = np.clip(np.nan_to_num(signals[:, i]), 0.0, MOST_UNITS)
+        came = np.fmax(np.minimum(signals[:, i], MOST_UNITS), 0.0)
         s["signal_fast"][i] = SIGNAL_FAST_KEPT * s["signal_fast"][i] + (1.0 - SIGNAL_FAST_KEPT) * came
         s["signal_slow"][i] = SIGNAL_SLOW_KEPT * s["signal_slow"][i] + (1.0 - SIGNAL_SLOW_KEPT) * came
 

@@ -25,7 +25,6 @@ from models.demand.contract import Floats, Ints, Shared, Told
 from models.demand.exactly import FEATURE_STEP, WEIGHT_STEP, by_group, on_grid, solve, total
 from models.demand.row_levels import LONG, PlanNames
 from models.demand.row_sums import (
-    BASES,
     DRIFT_LEVELS,
     FIRST_GUEST,
     GROUPS,
@@ -55,6 +54,7 @@ BINS = 256  # of u / (2 + |u|), u a pooled error in the row's spreads: 0.015 wid
 POOL_KEPT = 1.0 - 1.0 / 60.0
 POOL_LEAST = 100.0  # a segment counts for itself beyond this many errors
 FARTHEST_ERROR = 24.0
+MEAN_LEAST = 1000.0  # errors until half of their mean is believed: horizons seen in full are the quiet ones
 
 MIX_KEPT = 0.995  # losses look back 200 periods: one bad holiday must not turn the weights
 CALIBRATION_STEP, CALIBRATION_KEPT, CALIBRATION_FULL_ROWS = 0.10, 0.998, 50.0
@@ -198,30 +198,45 @@ def _learn_groups(setting: Setting, out: Shared, told: Told, gap: int) -> None:
         out["cuts"] = cuts if fresh_cuts else CUTS_KEPT * out["cuts"] + (1.0 - CUTS_KEPT) * cuts
 
 
-def last_year(setting: Setting, shared: Shared, period: Ints, horizon: Ints, buckets: list[Ints]) -> Floats:
-    """Demand a year before the horizon over that of two such horizons before it, less one, (3, n); 0 without a year."""
-    index = (shared["year"][:, 0] + 0.1) / (shared["year"][:, 1] + 0.1)  # (3, blocks, groups)
-    known = shared["year"][:, 1] > 0
-    edges = np.zeros((3, YEAR_BLOCKS + 1, GROUPS))
-    for i in range(YEAR_BLOCKS):
-        edges[:, i + 1] = edges[:, i] + index[:, i] * setting.block
-    first = (int(shared["year_block"][0]) - YEAR_BLOCKS + 1) * setting.block  # period of the first edge
-    start = (period + 1 - setting.year - first).astype(np.float64)
-    span = np.maximum(horizon, 1).astype(np.float64)
-    out = np.zeros((3, len(period)))
-    for kind, bucket in enumerate(buckets):
-        table = edges[kind]
+class LastYear:
+    """The yearly profile made ready: demand a year ago over that of the weeks before it, of all and of like rows."""
 
-        def at(when: Floats, table: Floats = table, bucket: Ints = bucket) -> Floats:
-            place = np.clip(when / setting.block, 0.0, YEAR_BLOCKS)
-            low = np.minimum(place.astype(np.int64), YEAR_BLOCKS - 1)
-            return np.asarray(table[low, bucket] + (place - low) * (table[low + 1, bucket] - table[low, bucket]))
+    def __init__(self, setting: Setting, shared: Shared) -> None:
+        self.setting = setting
+        came, expected = shared["year"][:, 0].astype(np.float64), shared["year"][:, 1].astype(np.float64)
+        index = (came + 0.1) / (expected + 0.1)  # (3, blocks, groups)
+        self.known = expected > 0
+        self.edges = np.zeros((3, YEAR_BLOCKS + 1, GROUPS))
+        for i in range(YEAR_BLOCKS):
+            self.edges[:, i + 1] = self.edges[:, i] + index[:, i] * setting.block
+        self.first = (int(shared["year_block"][0]) - YEAR_BLOCKS + 1) * setting.block  # period of the first edge
 
-        then, before = at(start + span) - at(start), (at(start) - at(start - 2.0 * span)) / 2.0
-        oldest = np.clip(np.floor((start - 2.0 * span) / setting.block), 0, YEAR_BLOCKS - 1).astype(np.int64)
-        has = (start - 2.0 * span >= 0) & (start + span <= YEAR_BLOCKS * setting.block) & known[kind][oldest, bucket]
-        out[kind] = np.where(has, np.clip(then / np.maximum(before, 1e-9) - 1.0, -0.7, 2.0), 0.0)
-    return out
+    def ahead(self, period: Ints, horizon: Ints, buckets: list[Ints]) -> Floats:
+        """Demand a year before the horizon over that of two such horizons before it, less one, (3, n); 0: not known."""
+        span = np.maximum(horizon, 1)
+        start = period + 1 - self.setting.year - self.first
+        before = start - 2 * span
+        inside = (before >= 0) & (start + span <= YEAR_BLOCKS * self.setting.block)
+        out = np.zeros((3, len(period)))
+        if not inside.any():
+            return out
+        places = [self._place(when) for when in (before, start, start + span)]
+        for kind, bucket in enumerate(buckets):
+            table = self.edges[kind].reshape(-1)
+            oldest, now, end = (
+                table[low * GROUPS + bucket]
+                + part * (table[(low + 1) * GROUPS + bucket] - table[low * GROUPS + bucket])
+                for low, part in places
+            )
+            has = inside & self.known[kind][places[0][0], bucket]
+            drift = (end - now) / np.maximum((now - oldest) / 2.0, 1e-9) - 1.0
+            out[kind] = np.where(has, np.clip(drift, -0.7, 2.0), 0.0)
+        return out
+
+    def _place(self, when: Ints) -> tuple[Ints, Floats]:
+        place = np.clip(when / self.setting.block, 0.0, YEAR_BLOCKS)
+        low = np.minimum(place.astype(np.int64), YEAR_BLOCKS - 1)
+        return low, place - low
 
 
 # --- a band of horizons ---------------------------------------------------------------------------------------------
@@ -355,7 +370,7 @@ _PRIOR_ERRORS = np.array([-1.1, -0.8, -0.5, -0.2, 0.0, 0.3, 0.7, 1.2, 2.0, 3.5])
 
 
 def pooled_quantiles(shared: Shared, band: int) -> tuple[Floats, Floats]:
-    """Quantiles (SIZES, K) and means (SIZES,) of pooled errors in spreads: own, drawn to all sizes', to a prior."""
+    """Quantiles (SIZES, K), means (SIZES,) of pooled errors in spreads, drawn to all sizes' and a prior, and to 0."""
     squeezed = _PRIOR_ERRORS / (2.0 + np.abs(_PRIOR_ERRORS))
     place = np.floor((squeezed + 1.0) * (BINS / 2)).astype(np.int64)
     prior = np.bincount(place, minlength=BINS) / len(place)
@@ -369,8 +384,7 @@ def pooled_quantiles(shared: Shared, band: int) -> tuple[Floats, Floats]:
         below = np.concatenate([[0.0], np.cumsum(own[s])])
         found = np.clip(np.interp(LEVELS * below[-1], below, edges), -reach, reach)
         out[s] = 2.0 * found / (1.0 - np.abs(found))
-    weight = sums[:, 1] + POOL_LEAST
-    means = (sums[:, 0] + POOL_LEAST * total(sums[:, 0]) / max(total(sums[:, 1]), POOL_LEAST)) / weight
+    means = sums[:, 0] / (sums[:, 1] + MEAN_LEAST)
     return np.maximum.accumulate(out, axis=1), means
 
 
@@ -388,6 +402,3 @@ def trained_band(shared: Shared) -> Ints:
     if len(learnt) == 0:
         return bands
     return np.asarray(learnt[np.argmin(np.abs(learnt[None] - bands[:, None]), axis=1)])
-
-
-__all__ = ["BANDS", "BASES", "Setting", "band_of", "fresh", "last_year", "settle", "trained_band"]

@@ -26,7 +26,14 @@ DEFAULTS: dict[str, Any] = {
     "bagging_freq": 1,
     "lambda_l2": 5.0,
 }
-FIXED: dict[str, Any] = {"verbose": -1, "num_threads": 1, "seed": 1, "deterministic": True, "objective": "quantile"}
+FIXED: dict[str, Any] = {
+    "verbose": -1,
+    "feature_pre_filter": False,
+    "num_threads": 1,
+    "seed": 1,
+    "deterministic": True,
+    "objective": "quantile",
+}
 MOST_LESSONS = 60_000  # rows a training reads: 48 features x 8 B: 23 MB
 LEAST_LESSONS = 500
 
@@ -39,7 +46,7 @@ class Trees:
 
     def quantiles(self, features: Floats, scale: Floats, horizon: Ints) -> Floats:
         """Quantiles (n, K) in row scales of rows with features (n, p), scale (n,) and horizon (n,)."""
-        sized = _with_size(features, scale, horizon)
+        sized = with_size(features, scale, horizon)
         told = np.stack([model.predict(sized, num_threads=1) for model in self.models], axis=1)
         return np.maximum.accumulate(np.clip(told, 0.0, FARTHEST), axis=1)
 
@@ -57,7 +64,7 @@ def train(lessons: Told, rounds: int = 120, parameters: dict[str, Any] | None = 
     if len(lessons) > MOST_LESSONS:
         lessons = lessons[np.linspace(0, len(lessons) - 1, MOST_LESSONS).astype(np.int64)]
     scale = lessons["scale"].astype(np.float64)
-    features = _with_size(lessons["features"] * FEATURE_STEP, scale, lessons["span"])
+    features = with_size(lessons["features"] * FEATURE_STEP, scale, lessons["span"])
     data = lightgbm.Dataset(
         features, np.clip(lessons["target"], 0.0, LARGEST), weight=np.sqrt(scale), free_raw_data=False
     )
@@ -99,5 +106,6 @@ class NightlyTrees:
         return np.stack(told, axis=1)
 
 
-def _with_size(features: Floats, scale: Floats, horizon: Ints) -> Floats:
+def with_size(features: Floats, scale: Floats, horizon: Ints) -> Floats:
+    """Features (n, p) with the logarithm of the scale and the horizon beside them."""
     return np.concatenate([features, np.log(scale + 1e-3)[:, None], np.asarray(horizon, np.float64)[:, None]], axis=1)

@@ -1,0 +1,231 @@
+"""Our forecasts beside their peers on the shared sets, in one run, scored by the score.py that lies beside the data.
+
+usage: python -m tests.bench.forecast_peers SET[,SET...] [--back N] [--trials 30] [--sample 100] [--no-trees]
+       [--no-automatic]
+
+Peers: smoothers with the best memory a row and statsforecast's automatic models, both with pooled errors of the sum;
+LightGBM quantiles on the production family's features (the plan among them), its parameters the best of `--trials`
+random ones on horizons that were over before the first scored origin. Automatic models run on a seeded sample of rows,
+and so does everybody in their comparison. Ratios are ours over theirs, with 90 % intervals by bootstrap over origins.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import platform
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from models.demand import peers
+from models.demand.backtest import QUANTILES, forecast_history
+from models.demand.contract import Ahead, Floats, Ints, Shared, State, Told
+from models.demand.online import Online
+from models.demand.panel import Panel
+from models.demand.tree_trials import best_parameters
+from models.demand.trees import NightlyTrees
+from tests.models import forecast_file as files
+
+SEED = 1
+
+
+def scorer() -> Any:
+    """score.py beside the data."""
+    spec = importlib.util.spec_from_file_location("score", files.DATA.parent / "score.py")
+    if spec is None or spec.loader is None:
+        raise SystemExit("score.py is not beside the data: this bench scores by it")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@dataclass
+class Heard:
+    """A guest that is heard by the mixture, and whose own quantiles at some periods are kept for its own score."""
+
+    inner: Any
+    periods: set[int]
+    kept: dict[int, Floats] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return str(self.inner.name)
+
+    def hear(self, period: int, told: Told) -> None:
+        self.inner.hear(period, told)
+
+    def quantiles(
+        self, family: Online, state: State, shared: Shared, period: int, horizons: Ints, ahead: Ahead
+    ) -> Floats | None:
+        told = self.inner.quantiles(family, state, shared, period, horizons, ahead)
+        if told is not None and period in self.periods:
+            self.kept[period] = told
+        return told
+
+
+@dataclass
+class Tuned(NightlyTrees):
+    """Trees whose parameters are chosen once, on what was over before the first training."""
+
+    trials: int = 30
+    chosen: bool = False
+
+    def hear(self, period: int, told: Told) -> None:
+        if not self.chosen and period >= self.from_period and self.lessons:
+            self.parameters, self.rounds = best_parameters(np.concatenate(self.lessons), self.trials)
+            self.chosen = True
+        super().hear(period, told)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Scores quantiles of all rows at the origins by score.py, and compares two by origin."""
+
+    source: files.Source
+    panel: Panel
+    origins: list[int]
+    score: Any
+
+    def losses(self, quantiles: Floats, rows: Ints | None = None) -> tuple[Floats, Floats]:
+        """Sum of pinball, and of scale, at each origin."""
+        span, units = self.source.horizon, self.panel.units
+        scale, cap, _, _ = self.score.scales(units, span, min(self.origins) + 1)
+        pairs = []
+        for origin, told in zip(self.origins, quantiles, strict=True):
+            z = units[:, origin + 1 : origin + 1 + span].sum(axis=1)
+            keep = np.isfinite(scale)
+            if self.source.file.startswith("freshretail"):
+                keep &= self.panel.exposure[:, origin + 1 : origin + 1 + span].min(axis=1) >= 0.8
+            if rows is not None:
+                keep &= np.isin(np.arange(len(z)), rows)
+            loss = self.score.pin(np.minimum(z, cap)[keep], np.minimum(told, cap[:, None])[keep]).mean(axis=1)
+            pairs.append((loss.sum(), scale[keep].sum()))
+        loss, total = np.array(pairs).T
+        return loss, total
+
+    def whole(self, quantiles: Floats) -> dict[str, Any]:
+        """Everything score.py says."""
+        span, units = self.source.horizon, self.panel.units
+        rows, sums, told = [], [], []
+        for origin, q in zip(self.origins, quantiles, strict=True):
+            window = slice(origin + 1, origin + 1 + span)
+            keep = np.ones(len(units), bool)
+            if self.source.file.startswith("freshretail"):
+                keep = self.panel.exposure[:, window].min(axis=1) >= 0.8
+            rows.append(np.flatnonzero(keep))
+            sums.append(units[keep, window].sum(axis=1))
+            told.append(q[keep])
+        scale, cap, _, segment = self.score.scales(units, span, min(self.origins) + 1)
+        whole = bool(np.allclose(units, np.round(units)))
+        found = self.score.score(
+            np.concatenate(rows), np.concatenate(sums), np.concatenate(told), scale, cap, segment, whole
+        )
+        return dict(found)
+
+    def ratio(self, one: Floats, two: Floats, rows: Ints | None = None) -> tuple[float, float, float]:
+        """Pooled pinball of one over that of two, and its 90 % interval by bootstrap over origins."""
+        a, _ = self.losses(one, rows)
+        b, _ = self.losses(two, rows)
+        drawn = np.random.default_rng(SEED).integers(0, len(a), (2000, len(a)))
+        ratios = a[drawn].sum(axis=1) / b[drawn].sum(axis=1)
+        return float(a.sum() / b.sum()), float(np.quantile(ratios, 0.05)), float(np.quantile(ratios, 0.95))
+
+
+def run(name: str, asked: argparse.Namespace) -> dict[str, tuple[float, float, float]]:
+    """One set: everybody's scores and our ratios to them."""
+    loaded = files.load(name)
+    source, panel = loaded.source, loaded.panel
+    wanted = files.origins(source, panel.periods, asked.back)
+    judge = Judge(source, panel, wanted, scorer())
+    found: dict[str, tuple[float, float, float]] = {}
+
+    def say(who: str, quantiles: Floats, seconds: float, ours: Floats | None = None, rows: Ints | None = None) -> None:
+        loss, scale = judge.losses(quantiles, rows)
+        text = f"  {who:34s} pooled {loss.sum() / scale.sum():.4f}"
+        if ours is not None:
+            found[who] = judge.ratio(ours, quantiles, rows)
+            text += "   ours / it {:.3f} ({:.3f} to {:.3f})".format(*found[who])
+        print(f"{text}   {seconds:.0f} s", flush=True)
+
+    print(f"{name}: {panel.rows} rows x {panel.periods} periods, {len(wanted)} origins, horizon {source.horizon}")
+    started = time.perf_counter()
+    ours = forecast_history(panel, [source.horizon], wanted)[0].quantiles
+    say("ours", ours, time.perf_counter() - started)
+    full = judge.whole(ours)
+    print(
+        f"    per series {full['per_series']:.4f}, raw {full['raw_pooled']:.4f}, coverage error from .9 on "
+        f"{max(full['err'][2:]):.4f}, by segment {full['seg_cal_upper'] or 0:.4f}, "
+        + f"worst {max(max(s['err'][2:]) for s in full['segments'].values() if s['n'] >= 100):.4f}"
+    )
+    if panel.prices or panel.flags:
+        started = time.perf_counter()
+        blind = forecast_history(replace(panel, prices=(), flags=()), [source.horizon], wanted)[0].quantiles
+        say("ours without the plan", blind, time.perf_counter() - started)
+    for who in peers.SMOOTHERS:
+        season = panel.season if panel.season > 1 else 1
+        variants = {"": panel.exposure}
+        if bool((panel.exposure < 1).any()):
+            variants[", history as sold"] = np.ones_like(panel.exposure)
+        for note, exposure in variants.items():
+            started = time.perf_counter()
+            told = peers.smoother(
+                who, panel.units, exposure, source.horizon, np.array(wanted), QUANTILES, season=season
+            )
+            say(who + note, told.quantiles, time.perf_counter() - started, ours)
+    if not asked.no_automatic:
+        rows = np.sort(np.random.default_rng(SEED).permutation(panel.rows)[: asked.sample])
+        for who in peers.AUTOMATIC:
+            started = time.perf_counter()
+            some = peers.automatic(
+                who, panel.units[rows], source.horizon, np.array(wanted), QUANTILES, season=max(panel.season, 1)
+            )
+            whole = np.zeros_like(ours)
+            whole[:, rows] = some.quantiles
+            say(f"{who} ({len(rows)} rows)", whole, time.perf_counter() - started, ours, rows)
+    if not asked.no_trees:
+        started = time.perf_counter()
+        trees = Tuned(every_periods=28, from_period=max(wanted[0] - 16 * source.horizon, 28), trials=asked.trials)
+        heard = Heard(trees, set(wanted))
+        mixed = forecast_history(panel, [source.horizon], wanted, (heard,))[0].quantiles
+        alone = np.stack([heard.kept[o][:, 0] for o in wanted])
+        seconds = time.perf_counter() - started
+        say("LightGBM, tuned", alone, seconds, ours)
+        say("ours with trees", mixed, seconds)
+        found["with trees / LightGBM"] = judge.ratio(mixed, alone)
+        print(
+            "    with trees / LightGBM {:.3f} ({:.3f} to {:.3f})".format(*found["with trees / LightGBM"]),
+            trees.parameters,
+        )
+    return found
+
+
+def main() -> None:
+    """Print the table."""
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("sets")
+    words.add_argument("--back", type=int, default=0)
+    words.add_argument("--trials", type=int, default=30)
+    words.add_argument("--sample", type=int, default=100)
+    words.add_argument("--no-trees", action="store_true")
+    words.add_argument("--no-automatic", action="store_true")
+    asked = words.parse_args()
+    print(f"{platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}")
+    everybody = {name: run(name, asked) for name in asked.sets.split(",")}
+    best = [
+        min(1e9, max(r[0] for who, r in found.items() if who.split(" (")[0].split(",")[0] in CLASSICAL))
+        for found in everybody.values()
+    ]
+    print(f"geometric mean of ours over the best classical peer: {float(np.exp(np.mean(np.log(best)))):.3f}")
+    for who in ("LightGBM, tuned", "with trees / LightGBM"):
+        ratios = [found[who][0] for found in everybody.values() if who in found]
+        if ratios:
+            print(f"geometric mean, {who}: {float(np.exp(np.mean(np.log(ratios)))):.3f}")
+
+
+CLASSICAL = {*peers.SMOOTHERS, *peers.AUTOMATIC}
+
+if __name__ == "__main__":
+    main()
