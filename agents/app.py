@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from agents import abilities, watching, wiring
+from agents import abilities, traces, watching, wiring
 from agents.installation import installation
 from agents.intake.agent import Intake
 from agents.planner.agent import Planner
@@ -72,10 +72,12 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[App, RedisLedger]]:
         KafkaPublisher(settings.brokers, settings.namespace, transactions=transactions)
     )
     sender = watching.MeasuredSender(KafkaSender(settings.brokers, settings.namespace, idempotent=there))
-    intake = Intake(wiring.intake_config(settings), sender, ledger, watching.timed_translate, watching.intake_polled)
+    traced = traces.from_settings(settings)
+    translate = traced.translating(watching.timed_translate)
+    intake = Intake(wiring.intake_config(settings), traced.sender(sender), ledger, translate, watching.intake_polled)
     planner = Planner(
-        ledger,
-        publisher,
+        traced.ledger(ledger),
+        traced.publisher(publisher),
         lambda shelf: wiring.planner_config(settings, shelf),
         view_every_s=settings.readable_interval_ms / 1000,
         watcher=watching.PlannerWatcher(),
@@ -83,7 +85,7 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[App, RedisLedger]]:
     # A broker without producer ids is the embedded one, whose log end is one short.
     config = wiring.transport_config(settings, end_slack=0 if there else 1)
     try:
-        yield build(config, intake, planner, watching.polled), ledger
+        yield build(config, intake, traced.planner(planner), watching.polled), ledger
     finally:
         await sender.close()
         await publisher.close()

@@ -35,6 +35,7 @@ COMMANDS = {
     "stock": "agents.commands.stock",
     "dead-letters": "agents.commands.dead_letters",
     "ledger": "agents.commands.ledger",
+    "snapshot": "agents.commands.snapshot",
     "upgrade": "agents.commands.upgrade",
     "doctor": "agents.commands.doctor",
 }

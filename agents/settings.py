@@ -366,6 +366,15 @@ class Settings(BaseSettings):
         WORKER, "info", "Least serious log line that is written."
     )
     log_format: Literal["text", "json"] = _setting(WORKER, "text", "`json`: one object a line, for log collectors.")
+    trace_share: float = _setting(
+        WORKER,
+        0.0,
+        "Share of events that are followed from intake to publishing by OpenTelemetry (the extra `otel`); at most one "
+        "a poll. Spans go out by OTLP over HTTP, where `OTEL_EXPORTER_OTLP_ENDPOINT` says. 0: none, and nothing is "
+        "wrapped.",
+        ge=0,
+        le=1,
+    )
     state_dir: Path = _setting(
         WORKER,
         Path("~/.cache/restock"),

@@ -16,10 +16,11 @@ from agents.planner.alerts import KINDS
 from agents.planner.shelf import Shelf
 from stream.errors import RestockError
 from stream.events.instants import parse_ms
+from stream.events.naming import split_row_key
 from stream.events.outgoing import Outgoing
 from stream.events.refusals import Reason
 from stream.events.topics import SKU_EVENTS, SOURCES, STOCK_ALERTS
-from stream.ledger.publisher import TOPICS, Publisher
+from stream.ledger.publisher import TOPICS, Publisher, about
 from stream.ledger.redis_ledger import Health
 from stream.ledger.relay import Relay
 from stream.transport.app import App
@@ -37,6 +38,7 @@ OF_A_SHELF = (
 )
 
 LOOK_S = 1.0  # how often gauges are set: a shelf's alerts are counted one by one
+REFUSED_LOGGED = 10  # of a poll: a sender gone wrong must not fill the disk; the topic and the metric have them all
 HEALTH_S = 5.0  # how often Redis is asked how it is: the answer takes it about 0.1 ms
 HEALTH_WITHIN_S = 4.0  # an answer that takes longer is none
 
@@ -78,6 +80,11 @@ def intake_polled(done: Translated) -> None:
     for (topic, reason), count in done.counts.refused.items():
         metrics.EVENTS.labels(topic, "refused").inc(count)
         metrics.DEAD_LETTERS.labels(topic, str(reason)).inc(count)
+
+    for letter in done.refused[:REFUSED_LOGGED]:
+        topic, partition, offset = letter.key.decode().rsplit("/", 2)
+        said = {"event": "record_refused", "topic": topic, "partition": int(partition), "offset": int(offset)}
+        log.warning("refused a record of %s: `restock dead-letters show %s-%s`", topic, partition, offset, extra=said)
 
 
 def polled(agent: str, records: int, oldest_ms: int) -> None:
@@ -186,12 +193,23 @@ class MeasuredPublisher:
         begun = steady_s()
         ends = await self._publisher.publish(shelf, messages)
         metrics.PUBLISH_SECONDS.observe(steady_s() - begun)
+        if log.isEnabledFor(logging.DEBUG):
+            for message in messages:
+                log.debug("published %s", message.id, extra=_said_of(message, shelf))
         for topic, count in Counter(message.topic for message in messages).items():
             metrics.PUBLISHED.labels(topic).inc(count)
         for message in messages:
             if message.topic == STOCK_ALERTS.name:
                 metrics.ALERT_LATENCY_SECONDS.observe(max(0.0, (now_ms() - occurred_ms(message)) / 1000))
         return ends
+
+
+def _said_of(message: Outgoing, shelf: int) -> dict[str, object]:
+    """What a line about a message says beside its text."""
+    headers = dict(message.headers)
+    sku, location = split_row_key(about(message.key, message.headers).decode())
+    event = headers.get("ce_type", b"").decode()
+    return {"event": event, "sku": sku, "location": location, "topic": message.topic, "partition": shelf}
 
 
 def occurred_ms(message: Outgoing) -> int:

@@ -1,11 +1,12 @@
-"""`restock ledger`: where each shelf stands against its log; accept that records are gone; begin shelves anew."""
+"""`restock ledger`: where each shelf stands against its log; accept that records are gone; make shelves anew."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Iterator
-from datetime import UTC, datetime
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -15,13 +16,19 @@ from agents.commands.output import show
 from agents.commands.parsing import add_command, add_json
 from agents.planner.keeping import changes, load
 from agents.settings import Settings
+from agents.snapshots import rebuild
+from agents.snapshots.store import ShelfEntry, Store, read
 from stream.errors import Away, RecordsGone, SetupError
 from stream.events.topics import BY_NAME, SKU_EVENTS, SOURCES, full_name, partitions
-from stream.ledger.port import Held, Place, SourcePosition, Write
+from stream.ledger.kafka_tail import TailReader
+from stream.ledger.port import Held, SourcePosition, Write
+from stream.ledger.publisher import TOPICS, partition_of
 from stream.ledger.redis_ledger import RedisLedger
+from stream.transport.members import require_stopped
+from stream.transport.reading import Reader
 
 COLUMNS = ("topic", "partition", "begin", "ledger", "end", "state")
-SLICE_FIELDS = 5_000  # deleted in one script: 10 ms of Redis
+PROGRESS_RECORDS = 10_000
 ASK_S = 10.0
 
 
@@ -30,7 +37,7 @@ def add_parser(subparsers: Any) -> None:
     actions = add_command(
         subparsers,
         "ledger",
-        "Show where the ledger stands; accept lost records; begin shelves anew.",
+        "Show where the ledger stands; accept lost records; make shelves anew.",
         "restock ledger show",
         log_level=False,
     ).add_subparsers(dest="action", metavar="action", required=True, title="actions")
@@ -54,13 +61,16 @@ def add_parser(subparsers: Any) -> None:
     anew = add_command(
         actions,
         "rebuild",
-        "Empty shelves, so that workers fold what sku-events holds from its beginning.",
-        "restock ledger rebuild --shelf 3 --yes",
-        more="""Refused where the log does not reach back to its first record, unless --partial. Start the workers with
-        RESTOCK_PUBLISH_AFTER set to the time this command prints: nothing dated before it is published again.""",
+        "Make shelves anew from the newest snapshot and the log.",
+        "restock ledger rebuild --store /backup --yes\nrestock ledger rebuild --shelf 3 --yes",
+        more="""The log is folded from the newest snapshot in --store that it still covers, or from its beginning, up to
+        its end; then the shelf in Redis is replaced. Nothing is published meanwhile; what was decided and never
+        published goes out when a worker takes the shelf. Stop the workers first. Refused where neither a snapshot nor
+        the log's first record is there, unless --partial.""",
     )
+    anew.add_argument("--store", type=Path, metavar="DIR", help="where `restock snapshot take` keeps snapshots")
     anew.add_argument("--shelf", type=int, action="append", help="only this shelf; may be given several times")
-    anew.add_argument("--partial", action="store_true", help="even where the log's beginning is gone")
+    anew.add_argument("--partial", action="store_true", help="even where nothing covers the log's beginning")
     for parser in (loss, anew):
         parser.add_argument("--yes", action="store_true", help="do it; without, only say what would be done")
         add_json(parser)
@@ -154,38 +164,80 @@ async def _rebuild(
     chosen = [row for row in shelves if args.shelf is None or row["partition"] in args.shelf]
     if not chosen:
         raise SetupError("no such shelf", f"there are {settings.shelves}", "shelves count from 0")
-    short = [row for row in chosen if row["begin"] > 0]
-    if short and not args.partial:
-        raise RecordsGone(
-            "the log does not reach back to its first record",
-            ", ".join(f"shelf {row['partition']} begins at {row['begin']:,}" for row in short),
-            "restore a backup of Redis instead, or --partial and then `restock reconcile` against a stock list",
-        )
-    for row in chosen if args.yes else ():
-        await _empty(ledger, row["partition"], row["begin"])
-        row["state"] = f"emptied; {row['end'] - row['begin']:,} records to fold"
-    show(chosen, args.json, COLUMNS)
-    if args.yes and not args.json:
-        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        print(f"now start the workers with RESTOCK_PUBLISH_AFTER={now}")
+    store = None if args.store is None else Store(args.store, settings.namespace)
+    starts = {row["partition"]: _covering(store, row, args.partial) for row in chosen}
+    for row in chosen:
+        start = starts[row["partition"]]
+        row["from"] = row["begin"] if start is None else start[1].offset
+        row["state"] = f"{row['end'] - row['from']:,} records to fold"
+    if args.yes:
+        await asyncio.to_thread(require_stopped, settings.brokers, settings.namespace)
+        if store is not None:
+            await _put_sources_back(ledger, store)
+        for row in chosen:
+            row["state"] = await _rebuild_one(settings, ledger, row, starts[row["partition"]])
+    show(chosen, args.json, ("partition", "begin", "from", "end", "state"))
     return _asked_for_yes(args)
 
 
-async def _empty(ledger: RedisLedger, number: int, begin: int) -> None:
-    """Delete a shelf's state in slices, its meta last: dying in between leaves a shelf that refuses to load."""
-    held = await ledger.acquire(number)
-    for section in ("hot", "model", "facts", "journal", "carts"):
-        for names in _slices(list(held.sections.get(section, {}))):
-            views = {name.decode(): None for name in names} if section == "hot" else {}
-            write = Write(held.place, held.place, {section: dict.fromkeys(names)}, (), views)
-            await _keep(ledger, held, write)
-    last = {"meta": dict.fromkeys(held.sections.get("meta", {}))}
-    await _keep(ledger, held, Write(held.place, Place(begin), last))
+def _covering(store: Store | None, row: dict[str, Any], partial: bool) -> tuple[Path, ShelfEntry] | None:
+    """The newest snapshot the log goes on from; None to begin at the log's beginning."""
+    shelf = row["partition"]
+    for folder, manifest in store.snapshots() if store is not None else ():
+        entry = manifest.entry(shelf)
+        if entry is not None and row["begin"] <= entry.offset <= row["end"]:
+            return folder, entry
+    if row["begin"] > 0 and not partial:
+        raise RecordsGone(
+            f"nothing covers the beginning of shelf {shelf}",
+            f"its log begins at {row['begin']:,}; "
+            + ("no --store was given" if store is None else f"no snapshot in {store.folder} stands there or later"),
+            "restore a backup of Redis instead, or --partial and then `restock reconcile` against a stock list",
+        )
+    return None
 
 
-def _slices(names: list[bytes]) -> Iterator[list[bytes]]:
-    for at in range(0, len(names), SLICE_FIELDS):
-        yield names[at : at + SLICE_FIELDS]
+async def _put_sources_back(ledger: RedisLedger, store: Store) -> None:
+    """Intake's positions as of the newest snapshot, where Redis knows none or earlier ones."""
+    for _, manifest in store.snapshots():
+        await ledger.source_done({(t, p): SourcePosition(offset, mark) for t, p, offset, mark in manifest.sources})
+        return
+
+
+async def _rebuild_one(
+    settings: Settings, ledger: RedisLedger, row: dict[str, Any], start: tuple[Path, ShelfEntry] | None
+) -> str:
+    shelf = row["partition"]
+    copy = None if start is None else read(*start)
+    meta = (await ledger.peek(shelf, {"meta": None})).sections["meta"]
+    config = rebuild.as_begun(wiring.planner_config(settings, shelf), meta)
+    reader, tails = (
+        Reader(settings.brokers, settings.namespace),
+        TailReader(_client(settings), settings.namespace, TOPICS),
+    )
+    try:
+        tail = await asyncio.to_thread(tails.read, shelf, copy.published if copy is not None else {})
+        first = {topic: reader.first_ms(topic, partition_of(topic, shelf)) for topic in TOPICS}
+        owed = rebuild.Owed(tail, {topic: at for topic, at in first.items() if at is not None})
+        records = reader.records(SKU_EVENTS.name, shelf, row["from"], row["end"])
+        rebuilt = rebuild.refold(config, copy, records, owed, _progress(shelf, row["end"] - row["from"]))
+    finally:
+        reader.close()
+    rebuilt.shelf.offset = max(rebuilt.shelf.offset, row["from"])
+    await rebuild.cut_over(ledger, rebuilt, tail)
+    return f"{rebuilt.shelf.n:,} rows; {rebuilt.records:,} records folded, {len(rebuilt.owed):,} messages owed"
+
+
+def _progress(shelf: int, total: int) -> Callable[[int], None]:
+    def say(count: int) -> None:
+        if count % PROGRESS_RECORDS == 0:
+            print(f"shelf {shelf}: {count:,} of {total:,} records folded", file=sys.stderr)
+
+    return say
+
+
+def _client(settings: Settings) -> dict[str, Any]:
+    return {"bootstrap.servers": settings.brokers}
 
 
 async def _keep(ledger: RedisLedger, held: Held, write: Write) -> None:

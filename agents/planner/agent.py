@@ -116,7 +116,8 @@ class Planner:
             await relay.start()
             found[number] = None if held.place.offset < 0 else held.place.offset
             gc.freeze()  # a million rows live as long as the shelf: a full collection would walk them for 0.3 s
-            log.info("holding shelf %d from offset %s, %d rows", number, found[number], shelf.n)
+            said = {"event": "shelf_taken", "partition": number, "offset": found[number]}
+            log.info("holding shelf %d from offset %s, %d rows", number, found[number], shelf.n, extra=said)
         return found
 
     async def poll(self, batches: Sequence[Batch]) -> Sequence[int]:
@@ -193,7 +194,7 @@ class Planner:
                 owned.relay.offer([(number + i, message) for i, message in enumerate(write.out)])
             elif isinstance(verdict, Stale):
                 self._watcher.refused("stale")
-                log.warning("%s", verdict)
+                log.warning("%s", verdict, extra={"event": "write_refused", "partition": owned.held.shelf})
                 stale.append(owned.held.shelf)
             elif isinstance(verdict, Fenced):
                 self._watcher.refused("fenced")

@@ -22,6 +22,9 @@ _wakes_encode = msgspec.msgpack.Encoder().encode
 _wakes_decode = msgspec.msgpack.Decoder(list[Wake]).decode
 
 
+REBUILDING = b"rebuilding"  # a field of meta while `restock ledger rebuild` is at work, and the only one
+
+
 def place(shelf: Shelf) -> Place:
     """Where the shelf stands."""
     if not shelf.pending:
@@ -133,6 +136,12 @@ def load(config: PlannerConfig, sections: Mapping[str, Mapping[bytes, bytes]], o
 
 def _checked(config: PlannerConfig, kept: Mapping[bytes, bytes]) -> PlannerConfig:
     """The configuration, with what the shelf's own history fixed: the end of its warm-up, its version."""
+    if REBUILDING in kept:
+        raise SetupError(
+            f"shelf {config.shelf} is being rebuilt",
+            "its state is not whole",
+            "wait for `restock ledger rebuild`, or run it again where it was interrupted",
+        )
     readers = int(kept[b"version"])
     if readers > versions.NEWEST:
         raise SetupError(

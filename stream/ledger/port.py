@@ -80,6 +80,17 @@ class Peek:
     sections: dict[str, Fields]
 
 
+@dataclass(frozen=True)
+class ShelfCopy:
+    """All a shelf is, as of one moment, without who owns it."""
+
+    shelf: int
+    place: Place
+    sections: dict[str, Fields]
+    outbox: list[bytes]  # packed messages, oldest first
+    published: dict[str, int]  # outgoing topic -> offset below which all is known to be published
+
+
 class Ledger(Protocol):
     """State, offset and outbox in one fenced write. Every method raises Away when the store does not answer in time."""
 

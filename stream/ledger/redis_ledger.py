@@ -15,9 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from stream.errors import Away, Fenced
+from stream.events.outgoing import pack
 from stream.ledger.entries import entries, read_entry
 from stream.ledger.keys import Keys
-from stream.ledger.port import SECTIONS, Fields, Held, Peek, Place, SourcePosition, Write
+from stream.ledger.port import SECTIONS, Fields, Held, Peek, Place, ShelfCopy, SourcePosition, Write
 from stream.ledger.refusals import strange_outbox, strange_place, strange_token
 from stream.ledger.wire import Call, Wire
 
@@ -121,6 +122,19 @@ class RedisLedger:
         place, *found = await self._wire.ask(f"read shelf {shelf}", calls, at_once=True)
         parts = zip(wanted.items(), found, strict=True)
         return Peek(_place(place), {section: _asked(fields, answer) for (section, fields), answer in parts})
+
+    async def copy(self, shelf: int) -> ShelfCopy:
+        """Everything of a shelf as of one moment, for a snapshot. Takes nothing from its owner.
+
+        Redis does nothing else meanwhile: about a second for 250,000 rows. A replica serves as well.
+        """
+        names = ["place", "own", *SECTIONS]
+        calls: list[tuple[Any, ...]] = [("HGETALL", self._keys.of(shelf, name)) for name in names]
+        calls.append(("LRANGE", self._keys.of(shelf, "out"), 0, -1))
+        place, own, *sections, out = await self._wire.ask(f"copy shelf {shelf}", calls, at_once=True)
+        published = {k.decode()[4:]: int(v) for k, v in own.items() if k.startswith(b"pub:")}
+        kept = {name: dict(fields) for name, fields in zip(SECTIONS, sections, strict=True)}
+        return ShelfCopy(shelf, _place(place), kept, [pack(read_entry(raw)[1]) for raw in out], published)
 
     async def shelves(self) -> list[int]:
         """Numbers of the shelves this namespace ever had. Walks the key space: for a person's command, not a loop."""

@@ -157,7 +157,9 @@ class Relay:
             await self._open_and_serve()
         except Exception as error:  # whatever it is, the owner must hear of it: nobody awaits this task
             self.failure = error
-            log.warning("relay %d gives up: %s", self.shelf, error)
+            log.warning(
+                "relay %d gives up: %s", self.shelf, error, extra={"event": "relay_ended", "partition": self.shelf}
+            )
         finally:
             await self._publisher.stop(self.shelf)
             self._moved.set()
@@ -178,7 +180,8 @@ class Relay:
                     failing_since_s, pause_s = clock(), self._limits.first_pause_s
                 if clock() - failing_since_s > self._limits.patience_s:
                     raise interruption.error from interruption
-                log.warning("relay %d will open again: %s", self.shelf, interruption.error)
+                said = {"event": "relay_interrupted", "partition": self.shelf}
+                log.warning("relay %d will open again: %s", self.shelf, interruption.error, extra=said)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._at_once.wait(), pause_s)
             if self._stop == "now":

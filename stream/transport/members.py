@@ -7,7 +7,7 @@ import logging
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from stream.errors import Away
+from stream.errors import Away, SetupError
 
 ANSWER_S = 10.0
 
@@ -34,3 +34,14 @@ def client_ids(brokers: str, namespace: str) -> list[str]:
             "cannot ask who is in the consumer group", f"{group_of(namespace)}: {error}", "see `restock doctor`"
         ) from error
     return sorted(member.client_id for group in found for member in group.members)
+
+
+def require_stopped(brokers: str, namespace: str) -> None:
+    """Raise SetupError while a worker is in the group."""
+    running = client_ids(brokers, namespace)
+    if running:
+        raise SetupError(
+            "workers are still running",
+            f"{len(running)} in group {group_of(namespace)}: {', '.join(sorted(set(running)))}",
+            "stop them first; one that was killed leaves the group after RESTOCK_SESSION_TIMEOUT_MS",
+        )

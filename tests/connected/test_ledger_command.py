@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
@@ -93,22 +94,104 @@ def test_gone_records_stop_the_worker_until_somebody_decides(
 
         code, said = restock(at, "ledger", "rebuild", "--shelf", "0", "--yes")
         assert code == 2
-        assert "does not reach back" in said
-        before = at.dump(1)
-        code, said = restock(at, "ledger", "rebuild", "--shelf", "1", "--yes")
-        assert code == 0
-        assert "RESTOCK_PUBLISH_AFTER=" in said
-        assert "hot" not in at.dump(1)
-        at.start(RESTOCK_PUBLISH_AFTER="2100-01-01T00:00:00Z")
-        at.await_drained()
-        published = laws.published_by_row(at, 1)
-        after = at.dump(1)
-        assert _positions(before) == _positions(after)
-        assert laws.published_by_row(at, 1) == published
+        assert "nothing covers the beginning of shelf 0" in said
     finally:
         at.stop()
 
 
-def _positions(dump: dict[str, dict[bytes, bytes]]) -> dict[str, bytes]:
-    """on_hand by row, from the readable views."""
-    return {key: view[b"on_hand"] for key, view in dump.items() if key.startswith("stock:")}
+def test_a_shelf_is_rebuilt_from_snapshot_and_log(kafka: Broker, own_redis: servers.Server, tmp_path: Path) -> None:
+    """Redis is lost with messages unsent; from the newest snapshot and the log everything is as it was, each once."""
+    at = Installation(kafka.bootstrap, own_redis.url, tmp_path, clock="event", shelves=2, source_partitions=1)
+    store = tmp_path / "store"
+    try:
+        worker = at.start()
+        source = traffic.publish(at.brokers, at.namespace, traffic.records(7, 4, 6, skus=10), at.parts)
+        _until(source, 0.4)
+        at.await_drained()
+        for _ in range(3):
+            code, said = restock(at, "snapshot", "take", "--store", str(store), "--keep", "2", "--json")
+            assert code == 0, said
+        listed = rows(restock(at, "snapshot", "list", "--store", str(store), "--json")[1])
+        assert [row["shelf"] for row in listed] == [0, 1] * 2, "two of three are kept"
+        _until(source, 0.8)
+        at.await_drained()
+        code, said = restock(at, "ledger", "rebuild", "--store", str(store), "--yes")
+        assert code == 2
+        assert "workers are still running" in said
+        worker.stop()
+        before = [at.dump(shelf) for shelf in range(2)]
+        published = [laws.published_by_row(at, shelf) for shelf in range(2)]
+        assert sum(map(len, published)) > 20
+
+        _lose_everything(own_redis, at.namespace)
+        damaged = sorted((store / at.namespace).iterdir())[-1] / "shelf-1.arrow"
+        whole = damaged.read_bytes()
+        damaged.write_bytes(whole[:-30] + b"x" * 30)
+        code, said = restock(at, "ledger", "rebuild", "--store", str(store), "--yes")
+        assert code == 2
+        assert "the snapshot of shelf 1 is damaged" in said
+        damaged.write_bytes(whole)
+        code, said = restock(at, "ledger", "rebuild", "--store", str(store), "--yes", "--json")
+        assert code == 0, said
+        told = rows(said)
+        assert all(0 < row["from"] < row["end"] for row in told), "from the snapshot, not from the beginning"
+        assert all("0 messages owed" in row["state"] for row in told), told
+        assert [laws.published_by_row(at, shelf) for shelf in range(2)] == published
+
+        at.start()
+        _until(source, 1.1)
+        at.await_drained()
+        at.stop()
+        laws.hold(at)
+        assert [_state(dump) for dump in before] != [_state(at.dump(shelf)) for shelf in range(2)]
+    finally:
+        at.stop()
+
+
+def test_what_was_decided_and_never_published_is_owed_after_a_rebuild(
+    kafka: Broker, own_redis: servers.Server, tmp_path: Path
+) -> None:
+    """Redis is lost while a day of the log was not even read: a rebuild reads it, a worker then says what follows."""
+    at = Installation(kafka.bootstrap, own_redis.url, tmp_path, clock="event", shelves=2, source_partitions=1)
+    try:
+        worker = at.start()
+        source = traffic.publish(at.brokers, at.namespace, traffic.records(8, 3, 6, skus=10), at.parts)
+        _until(source, 0.5)
+        at.await_drained()
+        worker.stop()
+        doomed = at.start("tests.connected.crashing", "6", "1")  # dies with messages in its outbox
+        _until(source, 1.1)
+        deadline = time.monotonic() + 60
+        while doomed.alive() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not doomed.alive()
+        time.sleep(2.5)  # its session
+        _lose_everything(own_redis, at.namespace)
+        code, said = restock(at, "ledger", "rebuild", "--yes", "--json")
+        assert code == 0, said
+        owed = sum(int(row["state"].split(", ")[-1].split()[0].replace(",", "")) for row in rows(said))
+        assert owed > 0, said
+        at.start()
+        at.await_drained()
+        at.stop()
+        laws.hold(at)
+    finally:
+        at.stop()
+
+
+def _until(source: Any, share: float) -> None:
+    for done in source:
+        if done >= share:
+            return
+
+
+def _lose_everything(server: servers.Server, namespace: str) -> None:
+    with redis.Redis.from_url(server.url) as client:
+        keys = client.keys(f"{namespace}:*")
+        assert keys
+        client.delete(*keys)
+
+
+def _state(dump: dict[str, dict[bytes, bytes]]) -> dict[str, dict[bytes, bytes]]:
+    """Rows."""
+    return {name: dump[name] for name in ("hot", "model")}

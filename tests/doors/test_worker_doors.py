@@ -12,9 +12,13 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from agents import logs, metrics
+from agents import logs, metrics, watching
+from agents.intake.translate import IntakeConfig, translate
 from agents.web import Web
 from stream.errors import Fenced, SetupError
+from stream.events.outgoing import Outgoing
+from stream.ledger.memory_publisher import MemoryPublisher, MemoryTopics
+from stream.transport.port import Batch
 
 
 async def get(web: Web, path: str) -> tuple[int, str]:
@@ -125,3 +129,41 @@ def test_text_lines_begin_with_time_and_level(root_logger: logging.Logger, capsy
     logs.setup("info", "text")
     logging.getLogger("stream.relay").warning("late")
     assert capsys.readouterr().err.rstrip().endswith("Z warning stream.relay: late")
+
+
+def test_lines_about_records_and_messages_name_event_sku_and_partition(
+    root_logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Refused records always, bounded a poll; published messages with debug only."""
+    batch = Batch("orders", 3, 5, 25, 25, range(5, 25), [0] * 20, [b"k"] * 20, [b"{"] * 20, [()] * 20)
+    done = translate(IntakeConfig(1), {}, [batch])
+    message = Outgoing("stock-alerts", b"A", b"{}", (("ce_id", b"1"), ("ce_type", b"restock.alert.raised"),
+        ("ce_subject", b"A@shop"), ("ce_time", b"2026-01-01T00:00:00Z")))  # fmt: skip
+    publisher = MemoryPublisher(MemoryTopics())
+
+    async def publish() -> None:
+        await publisher.start(2, {})
+        await watching.MeasuredPublisher(publisher).publish(2, [message])
+
+    logs.setup("debug", "json")
+    watching.intake_polled(done)
+    asyncio.run(publish())
+    *refused, published = [line for line in logged(capsys) if "event" in line]
+    assert len(refused) == watching.REFUSED_LOGGED
+    assert [refused[0][name] for name in ("event", "topic", "partition", "offset")] == [
+        "record_refused",
+        "orders",
+        3,
+        5,
+    ]
+    said = {name: published[name] for name in ("event", "sku", "location", "topic", "partition")}
+    assert said == {
+        "event": "restock.alert.raised",
+        "sku": "A",
+        "location": "shop",
+        "topic": "stock-alerts",
+        "partition": 2,
+    }
+    logs.setup("info", "json")
+    asyncio.run(publish())
+    assert logged(capsys) == []

@@ -1,0 +1,1 @@
+"""Copies of shelves outside Redis, and shelves made from them and the log."""
