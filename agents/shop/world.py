@@ -279,4 +279,7 @@ def _web_rows(config: Config, there: tuple[Place, ...]) -> Ints:
 
 def _name_of(config: Config) -> str:
     """A short name of the world, of which event ids are made: other worlds in the same topics are no repeats."""
-    return hashlib.blake2b(repr(config).encode(), digest_size=4).hexdigest()
+    plain = [
+        value if isinstance(value, str) or value % 1 else int(value) for value in vars(config).values()
+    ]  # 2.0 is 2
+    return hashlib.blake2b(repr(plain).encode(), digest_size=4).hexdigest()

@@ -30,6 +30,7 @@ def told(config: Config, days: int = 30) -> tuple[list[Said], World]:
         said += world.tell(world.now_ms + DAY_MS)
         world.replenish(f"r{day}", "oat-drink-1l", "web", 60)
         world.move(f"m{day}", "milk-chocolate", "berlin", "tokyo", 2)
+        world.move(f"all{day}", "cup-blue", "tokyo", "berlin", 10**6)  # after the first there is little to spare
     return said, world
 
 
