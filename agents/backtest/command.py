@@ -13,6 +13,7 @@ from stream.errors import SetupError
 PERIODS = ("day", "week", "month")
 GAPS = ("auto", "zero", "unknown")
 POLICIES = ("min-max", "order-up-to")
+PEERS = ("rules", "statistical", "lightgbm")
 ORDER_FORMATS = ("orders", "uci-online-retail", "jd-actions", "rees46")
 
 
@@ -30,6 +31,12 @@ def add_parser(subparsers: Any) -> None:
     _add_file_options(parser)
     _add_shop_options(parser)
     parser.add_argument("--compare", action="store_true", help="run peers on the same data, policy and shop")
+    parser.add_argument(
+        "--peers",
+        default="rules,statistical,lightgbm",
+        metavar="GROUP,...",
+        help="which: rules, statistical (statsforecast on a sample of rows), lightgbm (default %(default)s)",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write; made if need be")
     parser.add_argument("--jobs", type=_count, default=1, metavar="N", help="processes (default 1); shows in no result")
     add_json(parser)
@@ -116,6 +123,18 @@ def lead_of(text: str) -> tuple[float, float]:
     if not (0 <= found[0] <= 365 and 0 <= found[1] <= 365):
         raise SetupError(f"could not read --lead-days {text}", hint="write 7, or 7:2 for a deviation of two days")
     return found
+
+
+def peers_of(text: str) -> list[str]:
+    """The groups of --peers. Raises SetupError.
+
+    >>> peers_of("rules,lightgbm")
+    ['rules', 'lightgbm']
+    """
+    asked = [word for word in text.split(",") if word]
+    if not asked or not set(asked) <= set(PEERS):
+        raise SetupError(f"could not read --peers {text}", hint=f"name some of {', '.join(PEERS)}")
+    return asked
 
 
 def horizons_of(text: str, longest: int) -> tuple[int, ...]:

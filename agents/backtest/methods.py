@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from agents.backtest.history import Floats, Ints
 from agents.planner.plan import LEVELS
@@ -34,9 +35,10 @@ class Method:
     rows: Ints  # which rows it was run on
     knows_plan: bool = False
     note: str = ""  # how often it was refitted, on how many rows
+    made_at: npt.NDArray[np.bool_] | None = None  # origins (E,) that were forecast afresh; None: all. Others are held
 
     def of(self, rows: Ints) -> Method:
         """The part of some rows, all of which it must have."""
         at = np.searchsorted(self.rows, rows)
         sums = {h: Sums(s.mean[:, at], s.quantiles[:, at]) for h, s in self.sums.items()}
-        return Method(self.name, sums, rows, self.knows_plan, self.note)
+        return Method(self.name, sums, rows, self.knows_plan, self.note, self.made_at)

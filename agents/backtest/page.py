@@ -84,19 +84,34 @@ def _frontier(r: Mapping[str, Any]) -> str:
     plots = _frontier_plot(methods, "stock_units", "mean stock, units")
     if r["frontier"]["valued"]:
         plots = f"<div class=two>{plots}{_frontier_plot(methods, 'stock_money', 'mean stock, money')}</div>"
+    return _frontier_text(plots, names) + _frontier_table(methods) + _sampled(r["frontier"].get("sample"))
+
+
+def _sampled(sample: Mapping[str, Any] | None) -> str:
+    if sample is None:
+        return ""
+    words = f"<p>On the {sample['rows']} rows that slow methods were run on (thresholds held between refits):</p>"
+    return words + _frontier_table(sample["methods"])
+
+
+def _frontier_table(methods: Mapping[str, Any]) -> str:
     fills = list(next(iter(methods.values()))["restock_over_it"])
     rows = [
         [name, *(_ratio(m["restock_over_it"][f]["units"]) for f in fills), *(_level(m, a) for a in (0.9, 0.95, 0.975))]
         for name, m in methods.items()
     ]
     heads = ["method", *(f"at {float(f):.0%} filled" for f in fills), "kept at 90 %", "at 95 %", "at 97.5 %"]
+    return _table(heads, rows)
+
+
+def _frontier_text(plots: str, names: Sequence[tuple[str, str]]) -> str:
     return (
         "<h2>Service against stock</h2>"
         "<p>Each line is one way to forecast under the same policy, asked for 50 to 99.999 %. Lower is less stock for "
         "the same share of demand served.</p>"
         f"{plots}{legend(names)}"
         "<p>Restock's stock over the method's at the same total fill rate (under 1: Restock needs less), and the share "
-        "of cycles each kept when that level was asked for.</p>" + _table(heads, rows)
+        "of cycles each kept when that level was asked for.</p>"
     )
 
 

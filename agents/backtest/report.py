@@ -85,7 +85,8 @@ def _forecasts(
             continue
         came = scoring.actual(history, plan, horizon, method.rows)
         made = method.sums[horizon]
-        came = _where_made(came, made)
+        if method.made_at is not None:
+            came = scoring.Actual(came.units, came.counts & method.made_at[:, None])
         one = scoring.scored(made, came, history.whole)
         mine = (naive[0][method.rows], naive[1][method.rows])
         told = scoring.told(one, made, horizon, mine, segment[method.rows], SEED)
@@ -94,11 +95,6 @@ def _forecasts(
             told["restock_over_it"] = _against(methods[0].of(method.rows).sums[horizon], made, came)
         out[method.name] = told
     return out
-
-
-def _where_made(came: scoring.Actual, made: Sums) -> scoring.Actual:
-    """Only origins a method has forecasts for: those refitted weekly have none between."""
-    return scoring.Actual(came.units, came.counts & np.isfinite(made.quantiles).all(axis=2) & np.isfinite(made.mean))
 
 
 def _against(ours: Sums, theirs: Sums, came: scoring.Actual) -> tuple[float, float, float]:
@@ -143,12 +139,29 @@ def _frontiers(
     curves: dict[str, frontier.Curve] = {}
     for k, method in enumerate(methods):
         heard("service against stock", k, len(methods))
-        if plan.wait not in method.sums or len(method.rows) != history.rows:
-            continue
-        made = method.sums[plan.wait].quantiles[:, known], method.sums[plan.wait].mean[:, known]
-        if np.isfinite(made[0]).all():
-            curves[method.name] = frontier.curve(plan, part, *made, worth, YEAR[history.period])
-    return {"valued": history.worth(plan.first)[0] is not None, "methods": _told_curves(curves)}
+        if len(method.rows) == history.rows:
+            made = method.sums[plan.wait]
+            whole = made.quantiles[:, known], made.mean[:, known]
+            curves[method.name] = frontier.curve(plan, part, *whole, worth, YEAR[history.period])
+    out = {"valued": history.worth(plan.first)[0] is not None, "methods": _told_curves(curves)}
+    sampled = [m for m in methods if len(m.rows) < history.rows]
+    if sampled:
+        out["sample"] = _sampled(history, plan, shop, methods[0], sampled, money)
+    return out
+
+
+def _sampled(
+    history: History, plan: Plan, shop: Shop, ours: Method, sampled: Sequence[Method], money: Money
+) -> dict[str, Any]:
+    """The same on the rows that slow methods were run on, ours beside them."""
+    rows = sampled[0].rows
+    part = _shop_rows(shop, rows)
+    worth = Money(money.cost[rows], money.price[rows], money.order, money.holding_share)
+    curves = {}
+    for method in (ours.of(rows), *sampled):
+        made = method.sums[plan.wait]
+        curves[method.name] = frontier.curve(plan, part, made.quantiles, made.mean, worth, YEAR[history.period])
+    return {"rows": len(rows), "methods": _told_curves(curves)}
 
 
 def _told_curves(curves: Mapping[str, frontier.Curve]) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from typing import Any
 
 import numpy as np
 
 from agents import clock
-from agents.backtest.command import horizons_of, lead_of
+from agents.backtest.command import horizons_of, lead_of, peers_of
 from agents.backtest.history import DAYS, History, Ints, evaluated, sample
 from agents.backtest.methods import Method, Sums
 from agents.backtest.orders import read_orders
@@ -44,10 +45,12 @@ def run(args: argparse.Namespace) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     forecasts_file(args.out / "forecasts.parquet", history, plan, done.told)  # 4
     days_file(args.out / "days.parquet", history, plan, done.story)
-    methods = [ours(history, plan, done), *(catalogue.rule_methods(history, plan) if args.compare else ())]
+    methods = [ours(history, plan, done), *peers(args, history, plan, progress)]
     found = report(history, plan, done, shop_of(history, plan, done.opening), methods, progress.say)  # 5
     progress.close()
-    (args.out / "report.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (args.out / "report.json").write_text(
+        json.dumps(_plain(found), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+    )
     (args.out / "report.html").write_text(page(found), encoding="utf-8")
     seconds = clock.steady_s() - begin_s
     _tell(args, history, plan, found, seconds)
@@ -86,6 +89,13 @@ def planned(args: argparse.Namespace, history: History) -> Plan:
         holding_cost_rate=args.holding_rate * DAYS[history.period] / 365.0,
         seed=args.seed,
     )
+
+
+def peers(args: argparse.Namespace, history: History, plan: Plan, progress: Progress) -> list[Method]:
+    """What `--compare` and `--peers` ask for."""
+    if not args.compare:
+        return []
+    return list(catalogue.methods(history, plan, peers_of(args.peers), progress.say))
 
 
 def ours(history: History, plan: Plan, run: Run) -> Method:
@@ -140,6 +150,15 @@ def _tell(args: argparse.Namespace, history: History, plan: Plan, found: dict[st
                     f"{_word(v['units'])} at {float(f):.0%}" for f, v in method["restock_over_it"].items()
                 )
                 print(f"  stock over that of {name}, at equal fill rate: {ratios}")
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no NaN: what is not known is null."""
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _sentence(summary: dict[str, Any]) -> str:

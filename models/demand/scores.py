@@ -103,10 +103,14 @@ def mase(actual: Floats, mean: Floats, naive_error: Floats) -> float:
     RMSSE is the root of the mean of squares over squares: `rmsse`.
     """
     known = naive_error > 0
+    if not known.any():
+        return float("nan")
     return float((np.abs(actual - mean)[known] / naive_error[known]).mean())
 
 
 def rmsse(actual: Floats, mean: Floats, naive_squared_error: Floats) -> float:
     """Root of the mean squared error over the row's mean squared naive error (M,) (M5 competition)."""
     known = naive_squared_error > 0
+    if not known.any():
+        return float("nan")
     return float(np.sqrt(((actual - mean) ** 2)[known] / naive_squared_error[known]).mean())

@@ -7,9 +7,9 @@ from functools import partial
 
 import numpy as np
 
-from agents.backtest.history import History
+from agents.backtest.history import History, Ints
 from agents.backtest.methods import Method, Sums
-from agents.backtest.peers import rules
+from agents.backtest.peers import rules, statistical, trees
 from agents.backtest.plan import Plan
 
 Rule = Callable[[History, int, int, int], Sums]
@@ -27,9 +27,31 @@ def horizons_of(plan: Plan) -> list[int]:
     return sorted({*plan.horizons, plan.wait})
 
 
+SAMPLE_ROWS, SAMPLE_SEED, TRIALS = 20, 1, 30
+
+
+def methods(history: History, plan: Plan, peers: list[str], heard: Callable[[str, int, int], None]) -> Iterator[Method]:
+    """The peers of the groups asked for: rules, statistical, lightgbm."""
+    if "rules" in peers:
+        yield from rule_methods(history, plan)
+    if "lightgbm" in peers:
+        yield trees.lightgbm_method(history, plan, horizons_of(plan), TRIALS, heard)
+    if "statistical" in peers:
+        rows = sample_rows(history, plan, SAMPLE_ROWS, SAMPLE_SEED)
+        yield from statistical.statistical_methods(history, plan, rows, horizons_of(plan), heard)
+
+
 def rule_methods(history: History, plan: Plan) -> Iterator[Method]:
     """Rules, on all rows and at every origin."""
     every = np.arange(history.rows)
     for name, rule in RULES.items():
         sums = {h: rule(history, plan.first, plan.last, h) for h in horizons_of(plan)}
         yield Method(name, sums, every)
+
+
+def sample_rows(history: History, plan: Plan, most: int, seed: int) -> Ints:
+    """Rows for methods too slow for all of them: drawn with a seed from those that had sold before the evaluation."""
+    sold = np.flatnonzero(history.demand[:, : plan.first].sum(axis=1) > 0)
+    if len(sold) <= most:
+        return sold
+    return np.sort(np.random.default_rng(seed).choice(sold, most, replace=False))

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from agents import cli
+from agents.backtest import work
 from agents.backtest.drawing import Plot
 from agents.backtest.frontier import ASKED, Curve
 from agents.backtest.history import History
 from agents.backtest.peers import rules
 from agents.backtest.peers.catalogue import RULES
+from agents.backtest.peers.statistical import statistical_methods
+from agents.backtest.peers.trees import lightgbm_method
 from models.stock.simulation import Days, Money, Shop, Thresholds, service, simulate
 from tests.agents.backtest.files import backtest, demand, table
 
@@ -25,7 +30,10 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("report")
     units = demand(15, 120, 8)
     file = table(out / "demand.parquet", units, cost=np.full(units.shape, 2.0), price=np.full(units.shape, 5.0))
-    assert backtest("--demand", file, "--out", out, "--horizons", "7", "--lead-days", "4", "--compare") == 0
+    assert (
+        backtest("--demand", file, "--out", out, "--horizons", "7", "--lead-days", "4", "--compare", "--peers", "rules")
+        == 0
+    )
     return out
 
 
@@ -136,3 +144,25 @@ def test_a_plot_keeps_its_points_inside_the_frame() -> None:
     """A value beyond the axis is drawn at the edge, not outside."""
     plot = Plot((0.0, 1.0), (0.0, 1.0), "x", "y")
     assert plot.at(2.0, -1.0) == plot.at(1.0, 0.0)
+
+
+def test_slow_peers_are_run_on_a_sample_and_see_only_the_past(tmp_path: Path) -> None:
+    """Each slow peer forecasts every sampled row, and a changed future changes none of it."""
+    pytest.importorskip("statsforecast", reason="pip install 'restock[compare]'")
+    pytest.importorskip("lightgbm", reason="pip install 'restock[trees]'")
+    units = demand(3, 60, 10)
+    other = units.copy()
+    other[:, 46:] *= 2.0
+    quantiles = []
+    for k, kind in enumerate((units, other)):
+        file = table(tmp_path / f"{k}.parquet", kind)
+        args = cli.parser(["backtest"]).parse_args(["backtest", "--demand", str(file), "--out", str(tmp_path)])
+        history = work.read(args)
+        plan = replace(work.planned(args, history), horizons=(3,), lead=2, first=30, last=45)
+        trees = lightgbm_method(history, plan, [3], 1, lambda *_: None)
+        slow = statistical_methods(history, plan, np.arange(3), [3], lambda *_: None)
+        quantiles.append({m.name: m.sums[3].quantiles for m in (trees, *slow)})
+    assert set(quantiles[0]) == {"LightGBM, tuned", "AutoETS", "AutoTheta", "CrostonSBA", "TSB"}
+    for name, told in quantiles[0].items():
+        assert np.isfinite(told).all()
+        assert np.array_equal(told, quantiles[1][name]), name
