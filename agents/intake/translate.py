@@ -243,8 +243,10 @@ def _placed(config: IntakeConfig, run: _Run, judged: _Judged, said: pa.RecordBat
         event_hash = event_hash.copy()
         for row in np.flatnonzero(gone[record]).tolist():
             event_hash[row] = hash_of(f"{run.topic}/{run.partition[record[row]]}", str(run.offset[record[row]]))
+    late_ms = np.where(judged.late, judged.before_ms - occurred_ms, 0)
     columns: dict[str, Any] = {
         "occurred_ms": occurred_ms[record],
+        "late_ms": late_ms[record],
         "source": np.full(len(record), SOURCES[run.topic], np.uint8),
         "partition": run.partition[record],
         "offset": run.offset[record],

@@ -123,9 +123,8 @@ class Planner:
     async def poll(self, batches: Sequence[Batch]) -> Sequence[int]:
         """Fold and keep one poll; returns shelves found stale. Raises Fenced where a newer owner holds one."""
         stale = self._relay_failures()
+        stale += [b.partition for b in batches if b.partition not in stale and not await self._room(b.partition)]
         batches = [b for b in batches if b.partition not in stale]
-        for batch in batches:
-            await self.owned[batch.partition].relay.room()
         begun = time.perf_counter()
         self._polled_s = time.monotonic()
         writes = []
@@ -137,6 +136,16 @@ class Planner:
         stale += await self._keep(writes)
         self._watcher.took(folded - begun, time.perf_counter() - folded, sum(len(b.offsets) for b in batches))
         return stale
+
+    async def _room(self, shelf: int) -> bool:
+        """Wait until a shelf's relay can take more; False where it finds the shelf rolled back meanwhile."""
+        try:
+            await self.owned[shelf].relay.room()
+        except Stale as error:
+            self._watcher.refused("stale")
+            log.warning("%s", error)
+            return False
+        return True
 
     def _fold(self, owned: Owned, batch: Batch) -> list[Outgoing]:
         shelf = owned.shelf
@@ -157,7 +166,8 @@ class Planner:
         for owned in self.owned.values():
             shelf = owned.shelf
             if shelf.pending:
-                await owned.relay.room()
+                if not await self._room(owned.held.shelf):
+                    break
                 owned.messages, views = wakes.sweep_slice(shelf), self._views_due(owned)
             elif quiet and shelf.dirty_view[: shelf.n].any():
                 views = VIEWS_A_SLICE
@@ -165,9 +175,11 @@ class Planner:
                 continue
             stale = await self._keep([(owned, self._write(owned, views))])
             if stale:
-                raise Fenced("a shelf was rolled back", hint="nothing to do: the shelves are taken again")
+                break
             return True
-        return False
+        else:
+            return False
+        raise Fenced("a shelf was rolled back", hint="nothing to do: the shelves are taken again")
 
     async def release(self, shelves: Sequence[int]) -> None:
         """Let go: what is kept is sent while there is time, the rest is in the outbox."""

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from agents.planner import days, fast, guards, machine, plan, wakes
 from agents.planner.config import LONG_AGO
-from agents.planner.journal import ENTRY, NO_DAY, SOLD_AT_ONCE
+from agents.planner.journal import ENTRY, LATE, NO_DAY, SOLD_AT_ONCE, LateMove, demand_day, late_moves
 from agents.planner.shelf import Rows, Shelf
 from stream.events.facts import key_of, key_text
 from stream.events.kinds import Flag, Kind, Source
@@ -29,12 +29,13 @@ _FACTS = (Kind.FACT, Kind.FACT_GONE)
 _IN_CART, _IN_FACTS = (np.isin(np.arange(256), group) for group in (_CARTS, _FACTS))
 FEW_ROWS = 32  # encoding a column as a dictionary costs as much as looking up this many rows
 _LINE = ("kind", "milli", "occurred_ms", "flags", "price")
+NOTHING_BEFORE = machine.Before({})
 _TEXTS = ("reference", "replenishment_id", "supplier", "raw")
 
 
 @dataclass
 class Outcome:
-    """What a fold owes: messages in order per SKU-location; the shelf knows which of its rows changed."""
+    """What a fold owes: messages in order per SKU; the shelf knows which of its rows changed."""
 
     messages: list[Outgoing] = field(default_factory=list)
     rows: int = 0  # admitted
@@ -261,7 +262,7 @@ def _slow_lane(
     known = row[slow] if not (c["kind"] >= Kind.FACT).any() else row[:0]  # with facts, one by one as they come
     taken: dict[int, machine.Row] = machine.take(shelf, np.unique(known).tolist())
     touched: list[Rows] = []
-    before = _moved_before(shelf, c, row, slow) if len(known) else {}
+    counts = _Counts(shelf, c, row, slow)
     for i, (place, *numbers_) in enumerate(zip(slow.tolist(), *values, *texts, strict=True)):
         event = machine.Event(*numbers_)
         if event.kind in _FACTS:
@@ -276,13 +277,15 @@ def _slow_lane(
         if number not in taken:
             taken[number] = machine.take(shelf, [number])[number]
         one = taken[number]
-        moved = 0
+        before = NOTHING_BEFORE
         if event.kind == Kind.STOCK_COUNTED:
-            moved = _moved_so_far(row[:place], entries[:place], number, event.occurred_ms)
-            moved += before[i] if before else shelf.journal.moved_after(number, event.occurred_ms)
-        placed_now = _placed_so_far(entries[:place], event) if event.kind == Kind.ORDER_CANCELLED else {}
-        effect, messages = machine.apply(shelf, one, event, placed_now, moved)
+            before = counts.before(i, number, event.occurred_ms, entries[:place][row[:place] == number])
+        elif event.kind == Kind.ORDER_CANCELLED:
+            before = machine.Before(_placed_so_far(entries[:place], event))
+        effect, messages = machine.apply(shelf, one, event, before)
         entries["delta"][place], entries["day"][place] = effect.delta, effect.day
+        if effect.late:
+            entries["flags"][place] |= LATE
         if messages and (event.kind >= Kind.SUPPLY_ORDERED or event.kind == Kind.STOCK_RECEIVED):
             plan.replan_imminent(shelf, one, event.occurred_ms)
         one.as_of_offset = offset
@@ -293,16 +296,29 @@ def _slow_lane(
     return np.concatenate(touched)
 
 
-def _moved_before(shelf: Shelf, c: Columns, row: Rows, slow: Rows) -> dict[int, int]:
-    """For each count of a record, by its place in the slow lane: what the journal says moved after it."""
-    counts = np.flatnonzero(c["kind"][slow] == Kind.STOCK_COUNTED)
-    moved = shelf.journal.moved_after_each(row[slow[counts]], c["occurred_ms"][slow[counts]])
-    return dict(zip(counts.tolist(), moved.tolist(), strict=True))
+class _Counts:
+    """For the counts of a record: what the journal knows, in one walk where the rows are known from the start."""
 
+    def __init__(self, shelf: Shelf, c: Columns, row: Rows, slow: Rows) -> None:
+        at = np.flatnonzero(c["kind"][slow] == Kind.STOCK_COUNTED)
+        self._journal = shelf.journal
+        self._moved: dict[int, int] = {}  # place in the slow lane -> milli
+        self._late: dict[int, list[LateMove]] = {}  # row -> its late movements
+        if len(at) and not (c["kind"] >= Kind.FACT).any():
+            rows = row[slow[at]]
+            moved = shelf.journal.moved_after_each(rows, c["occurred_ms"][slow[at]])
+            self._moved = dict(zip(at.tolist(), moved.tolist(), strict=True))
+            self._late = shelf.journal.late_moves(rows)
 
-def _moved_so_far(row: Rows, entries: npt.NDArray[Any], number: int, instant_ms: int) -> int:
-    """What moved a row after an instant, by the entries of the same record before a count."""
-    return int(entries["delta"][(row == number) & (entries["occurred_ms"] > instant_ms)].sum())
+    def before(self, place: int, row: int, counted_ms: int, so_far: npt.NDArray[Any]) -> machine.Before:
+        """What happened to a row before its count, by the journal and by its entries of the same record so far."""
+        if self._moved:
+            moved, late = self._moved[place], list(self._late.get(row, ()))
+        else:
+            moved = self._journal.moved_after(row, counted_ms)
+            late = self._journal.late_moves(np.array([row])).get(row, [])
+        moved += int(so_far["delta"][so_far["occurred_ms"] > counted_ms].sum())
+        return machine.Before({}, moved, [*late, *late_moves(so_far)])
 
 
 def _placed_so_far(entries: npt.NDArray[Any], event: machine.Event) -> dict[int, tuple[int, bool]]:
@@ -311,7 +327,7 @@ def _placed_so_far(entries: npt.NDArray[Any], event: machine.Event) -> dict[int,
     if event.order_hash == 0 or len(at) == 0:
         return {}
     placed = entries[at[-1]]
-    return {event.order_hash: (int(placed["day"]), bool(placed["flags"] & SOLD_AT_ONCE))}
+    return {event.order_hash: demand_day(placed)}
 
 
 def _put_back(shelf: Shelf, taken: dict[int, machine.Row]) -> Rows:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,13 +24,13 @@ ENTRY = np.dtype(
         ("order_hash", "<u8"),  # of placed lines only, else 0
         ("row", "<i4"),
         ("flags", "<u1"),
-        ("day", "<i4"),  # demand day of a placed line; NO_DAY where it taught nothing
+        ("day", "<i4"),  # demand day of a placed line; of a late row the day it is booked on; else NO_DAY
         ("delta", "<i8"),  # milli added to on hand
         ("occurred_ms", "<i8"),
     ]
 )
 NO_DAY = -(2**31)
-SOLD_AT_ONCE = 1
+SOLD_AT_ONCE, LATE = 1, 2  # bits of `flags`
 
 
 class HashIndex:
@@ -85,6 +85,27 @@ class Chunk:
     offset: int
     first: int  # sequence number of its first row
     entries: npt.NDArray[Any]
+    late: npt.NDArray[Any]  # of these, the late ones that moved stock
+
+
+class LateMove(NamedTuple):
+    """A late movement: when it occurred, the day it is booked on, what it added to on hand."""
+
+    occurred_ms: int
+    day: int
+    delta: int
+
+
+def late_moves(entries: npt.NDArray[Any]) -> list[LateMove]:
+    """The late entries that moved stock, in order."""
+    late = entries[(entries["flags"] & LATE > 0) & (entries["delta"] != 0)]
+    columns = (late[name].tolist() for name in ("occurred_ms", "day", "delta"))
+    return [LateMove(*move) for move in zip(*columns, strict=True)]
+
+
+def demand_day(entry: Any) -> tuple[int, bool]:
+    """(demand day, sold at once) of a placed line's entry; NO_DAY where it came late."""
+    return NO_DAY if entry["flags"] & LATE else int(entry["day"]), bool(entry["flags"] & SOLD_AT_ONCE)
 
 
 class Journal:
@@ -104,7 +125,10 @@ class Journal:
         return np.asarray(self._events.find(event_hash) >= self.first)
 
     def placed(self, order_hash: int) -> tuple[int, int, bool] | None:
-        """(row, demand day, sold at once) of a placed order line, None where it is unknown or too long ago."""
+        """(row, demand day, sold at once) of a placed order line, None where it is unknown or too long ago.
+
+        The day is NO_DAY where the line came late.
+        """
         number = int(self._orders.find(np.array([order_hash], np.uint64))[0])
         if number < self.first or order_hash == 0:
             return None
@@ -113,7 +137,7 @@ class Journal:
             mid = (lo + hi + 1) // 2
             lo, hi = (mid, hi) if self.chunks[mid].first <= number else (lo, mid - 1)
         entry = self.chunks[lo].entries[number - self.chunks[lo].first]
-        return int(entry["row"]), int(entry["day"]), bool(entry["flags"] & SOLD_AT_ONCE)
+        return int(entry["row"]), *demand_day(entry)
 
     def moved_after(self, row: int, instant_ms: int) -> int:
         """Milli added to a row's on hand by kept movements that occurred after an instant."""
@@ -147,6 +171,16 @@ class Journal:
         ]
         return np.array(sums, np.int64)
 
+    def late_moves(self, rows: Ints) -> dict[int, list[LateMove]]:
+        """Kept late movements of these rows, by row, in log order."""
+        found: dict[int, list[LateMove]] = {}
+        for chunk in self.chunks:
+            if len(chunk.late):
+                mine = chunk.late[np.isin(chunk.late["row"], rows)]
+                for row, move in zip(mine["row"].tolist(), late_moves(mine), strict=True):
+                    found.setdefault(row, []).append(move)
+        return found
+
     def append(self, offset: int, entries: npt.NDArray[Any], watermark_ms: int) -> None:
         """Take in a record's rows and drop what is over the bounds; a row lasts at least `rows_max` newer ones."""
         if len(entries):
@@ -165,7 +199,8 @@ class Journal:
 
     def _take(self, offset: int, entries: npt.NDArray[Any]) -> None:
         numbers = np.arange(self.next, self.next + len(entries), dtype=np.int64)
-        self.chunks.append(Chunk(offset, self.next, entries))
+        late = entries[(entries["flags"] & LATE > 0) & (entries["delta"] != 0)]
+        self.chunks.append(Chunk(offset, self.next, entries, late))
         self.next += len(entries)
         self._events.add(np.ascontiguousarray(entries["event_hash"]), numbers)
         orders = entries["order_hash"] != 0

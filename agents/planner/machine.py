@@ -8,6 +8,7 @@ event and the shelf's facts, so a replay decides the same.
 from __future__ import annotations
 
 from collections import namedtuple
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +16,8 @@ import numpy as np
 from agents.planner import alerts, days, life, messages
 from agents.planner.config import HISTORY_DAYS, NEVER
 from agents.planner.facts import POLICY
-from agents.planner.journal import NO_DAY
-from agents.planner.shelf import CLOSED_ONCE, FIELDS, HOT, STOCK_KNOWN, Ahead, Alert, Order, Rows, Shelf
+from agents.planner.journal import NO_DAY, LateMove
+from agents.planner.shelf import CLOSED_ONCE, FIELDS, HOT, Ahead, Alert, Order, Rows, Shelf
 from models.stock import reorder
 from stream.events.cloudevents import dead_letter
 from stream.events.instants import text_from_ms as instant
@@ -41,6 +42,7 @@ class Event(NamedTuple):
     price: float
     flags: int
     logged_ms: int
+    late_ms: int
     expected_ms: int
     reference: str | None
     replenishment_id: str | None
@@ -62,7 +64,8 @@ class Effect(NamedTuple):
     """What the journal keeps of an applied event."""
 
     delta: int = 0  # added to on hand
-    day: int = NO_DAY  # demand day of a placed line
+    day: int = NO_DAY  # demand day of a placed line; of a late movement the day it is booked on
+    late: bool = False
 
 
 class Row:
@@ -86,6 +89,9 @@ class Row:
     units1: int
     after0: int
     after1: int
+    known_day: int
+    counted0: int
+    counted1: int
     reorder_point: int
     order_up_to: int
     safety_stock: int
@@ -196,84 +202,101 @@ def shift_of(kind: str) -> int:
 # -- effects ----------------------------------------------------------------------------------------------------------
 
 
-def apply(
-    shelf: Shelf, row: Row, event: Event, placed_now: dict[int, tuple[int, bool]], moved: int
-) -> tuple[Effect, list[Outgoing]]:
-    """Give an event its physical effect.
+class Before(NamedTuple):
+    """What the log up to an event says that the row itself does not know."""
 
-    `placed_now`: order lines placed earlier in the same record (not in the journal yet): hash -> (day, sold at once);
-    `moved`: for a count, milli this row moved after the counted instant, by the journal and earlier in this record.
-    """
+    placed: dict[
+        int, tuple[int, bool]
+    ]  # order lines of this record, not in the journal yet: hash -> (day, sold at once)
+    moved: int = 0  # for a count: milli this row moved after the counted instant
+    late: Sequence[LateMove] = ()  # for a count: late movements of this row
+
+
+def apply(shelf: Shelf, row: Row, event: Event, before: Before) -> tuple[Effect, list[Outgoing]]:
+    """Give an event its physical effect."""
+    day, late = NO_DAY, _is_late(row, event)
     out: list[Outgoing] = []
-    kind, milli = event.kind, event.milli
-    on_hand, allocated = 0, 0
-    day = NO_DAY
+    kind = event.kind
     if kind == Kind.ORDER_PLACED:
-        row.ordered += milli
-        if event.flags & Flag.SOLD_AT_ONCE:
-            on_hand = -milli
-            row.fulfilled += milli
-        else:
-            allocated = milli
-        if event.price == event.price:
-            row.price = event.price
-        day = _demand(shelf, row, event)
-    elif kind == Kind.ORDER_CANCELLED:
-        on_hand, allocated = _cancelled(shelf, row, event, placed_now)
-    elif kind == Kind.ORDER_FULFILLED:
+        day = _demand(shelf, row, event, late)
+    if kind == Kind.STOCK_COUNTED:
+        on_hand, out = _counted(shelf, row, event, before)
+        allocated = 0
+    else:
+        on_hand, allocated = _moves(shelf, row, event, before)
+        if kind == Kind.STOCK_RECEIVED:
+            out = _receive(shelf, row, event)
+        elif kind >= Kind.SUPPLY_ORDERED:
+            out = _supply(shelf, row, event)
+        on_hand = _book(shelf, row, event, on_hand, allocated)
+        if kind in _STATES_STOCK:
+            row.known_day = min(row.known_day, _day(shelf, row, booked_ms(row, event)))
+    row.on_hand += on_hand
+    row.allocated += allocated
+    row.updated_ms = max(row.updated_ms, event.occurred_ms)
+    if late and on_hand != 0:
+        day = _day(shelf, row, booked_ms(row, event))
+    return Effect(on_hand, day, late), out
+
+
+# besides a count: after these we know that something is kept there
+_STATES_STOCK = (Kind.STOCK_RECEIVED, Kind.STOCK_ADJUSTED, Kind.TRANSFER_ARRIVED)
+
+
+def _moves(shelf: Shelf, row: Row, event: Event, before: Before) -> tuple[int, int]:
+    """What an event other than a count adds to (on hand, allocated); keeps the row's totals."""
+    kind, milli = event.kind, event.milli
+    if kind == Kind.ORDER_PLACED:
+        return _placed(row, event)
+    if kind == Kind.ORDER_CANCELLED:
+        return _cancelled(shelf, row, event, before.placed)
+    if kind == Kind.ORDER_FULFILLED:
         row.fulfilled += milli
-        on_hand, allocated = -milli, -min(milli, row.allocated)
         if milli > row.allocated:
             shelf.counters["unmatched:order.fulfilled"] += 1
-    elif kind == Kind.ORDER_RETURNED:
-        row.returned += milli
-        on_hand = milli
-    elif kind == Kind.STOCK_RECEIVED:
-        row.received += milli
-        row.flags |= STOCK_KNOWN
-        on_hand = milli
-        out += _receive(shelf, row, event)
-    elif kind == Kind.STOCK_ADJUSTED:
-        row.flags |= STOCK_KNOWN
-        on_hand = milli
-    elif kind == Kind.STOCK_WRITTEN_OFF:
-        row.written_off += milli
-        on_hand = -milli
-    elif kind == Kind.TRANSFER_LEFT:
-        on_hand = -milli
-    elif kind == Kind.TRANSFER_COMING:
+        return -milli, -min(milli, row.allocated)
+    if kind == Kind.TRANSFER_COMING:
         row.in_transit += milli
-    elif kind == Kind.TRANSFER_ARRIVED:
+        return 0, 0
+    if kind == Kind.TRANSFER_ARRIVED:
         if milli > row.in_transit:
             shelf.counters["unmatched:stock.transfer_received"] += 1
         row.in_transit -= min(milli, row.in_transit)
-        row.flags |= STOCK_KNOWN
-        on_hand = milli
-    elif kind == Kind.STOCK_COUNTED:
-        on_hand, refusal = _counted(shelf, row, event, moved)
-        out += refusal
-    else:
-        out += _supply(shelf, row, event)
-    if kind != Kind.STOCK_COUNTED and event.occurred_ms <= row.counted_ms:
-        on_hand = 0  # the last count saw it already
-    row.on_hand += on_hand
-    row.allocated += allocated
-    _flow(shelf, row, event, on_hand - allocated)
-    row.updated_ms = max(row.updated_ms, event.occurred_ms)
-    return Effect(on_hand, day), out
+        return milli, 0
+    sign, total = _PLAIN.get(kind, (0, ""))
+    if total:
+        setattr(row, total, getattr(row, total) + milli)
+    return sign * milli, 0
 
 
-def _is_late(row: Row, event: Event) -> bool:
-    return event.late or (event.occurred_ms < row.day_start_ms and bool(row.flags & CLOSED_ONCE))
+# the others that move stock: its sign, and the row's total that counts it
+_PLAIN: dict[int, tuple[int, str]] = {
+    Kind.ORDER_RETURNED: (1, "returned"),
+    Kind.STOCK_RECEIVED: (1, "received"),
+    Kind.STOCK_ADJUSTED: (1, ""),
+    Kind.STOCK_WRITTEN_OFF: (-1, "written_off"),
+    Kind.TRANSFER_LEFT: (-1, ""),
+}
 
 
-def _demand(shelf: Shelf, row: Row, event: Event) -> int:
-    """Book demand on its day; returns the day, NO_DAY where it teaches nothing."""
-    if _is_late(row, event):
+def _placed(row: Row, event: Event) -> tuple[int, int]:
+    row.ordered += event.milli
+    if event.price == event.price:
+        row.price = event.price
+    if event.flags & Flag.SOLD_AT_ONCE:
+        row.fulfilled += event.milli
+        return -event.milli, 0
+    return 0, event.milli
+
+
+def _demand(shelf: Shelf, row: Row, event: Event, late: bool) -> int:
+    """Take demand into its day; returns the day, NO_DAY where it teaches nothing."""
+    if late:
         row.late += event.milli
         shelf.counters["late"] += 1
         return NO_DAY
     day = _day(shelf, row, event.occurred_ms)
+    _reach(shelf, row, day)
     if day == row.day:
         row.units0 += event.milli
     elif day == row.day + 1:
@@ -283,10 +306,27 @@ def _demand(shelf: Shelf, row: Row, event: Event) -> int:
     return day
 
 
+# -- days -------------------------------------------------------------------------------------------------------------
+
+
+def _is_late(row: Row, event: Event) -> bool:
+    return event.late or (event.occurred_ms < row.day_start_ms and bool(row.flags & CLOSED_ONCE))
+
+
+def booked_ms(row: Row, event: Event) -> int:
+    """From when an event counts in a day's level: its own time; of a late one, what its partition's mark then was.
+
+    A mark says nothing earlier is to come, and no day closes before every mark is past it: so whichever way partitions
+    interleave, the day is not closed yet, and it is the same one.
+    """
+    at_ms = event.occurred_ms + event.late_ms
+    return max(at_ms, row.day_start_ms) if row.flags & CLOSED_ONCE else at_ms
+
+
 def _day(shelf: Shelf, row: Row, instant_ms: int) -> int:
-    """The day bucket of an instant that is not late; a row that has never closed opens an earlier day for it."""
+    """The number of the day of an instant; for a row that never closed it may be before the open one."""
     if instant_ms < row.day_start_ms:
-        _open_earlier(shelf, row, instant_ms)
+        return days.day_of(shelf.zones[row.zone], instant_ms)
     if instant_ms < row.day_end_ms:
         return row.day
     if instant_ms < row.next_end_ms:
@@ -299,37 +339,72 @@ def _zone_ahead(shelf: Shelf, row: Row) -> str:
     return shelf.zones[int(shelf.fact_zone[row.number])]
 
 
-def _open_earlier(shelf: Shelf, row: Row, instant_ms: int) -> None:
-    zone = shelf.zones[row.zone]
-    for day, asked, after, flow in (
-        (row.day, row.units0, row.after0, row.flow0),
-        (row.day + 1, row.units1, row.after1, row.flow1),
+def _reach(shelf: Shelf, row: Row, day: int) -> None:
+    """A row that has never closed opens an earlier day for what happened on it."""
+    if day >= row.day:
+        return
+    for number, kept in (
+        (row.day, Ahead(row.units0, row.after0, row.flow0, row.counted0)),
+        (row.day + 1, Ahead(row.units1, row.after1, row.flow1, row.counted1)),
     ):
-        if asked or after or flow:
-            row.ahead[day] = Ahead(asked, after, flow)
-    row.day = days.day_of(zone, instant_ms)
-    row.day_start_ms = days.midnight_ms(zone, row.day)
-    row.day_end_ms = days.midnight_ms(zone, row.day + 1)
-    row.next_end_ms = days.midnight_ms(zone, row.day + 2)
-    now, then = row.ahead.pop(row.day, Ahead()), row.ahead.pop(row.day + 1, Ahead())
-    row.units0, row.after0, row.flow0 = now.units, now.after, now.flow
-    row.units1, row.after1, row.flow1 = then.units, then.after, then.flow
+        if kept != Ahead():
+            row.ahead[number] = kept
+    zone = shelf.zones[row.zone]
+    row.day = day
+    row.day_start_ms = days.midnight_ms(zone, day)
+    row.day_end_ms = days.midnight_ms(zone, day + 1)
+    row.next_end_ms = days.midnight_ms(zone, day + 2)
+    now, then = row.ahead.pop(day, Ahead()), row.ahead.pop(day + 1, Ahead())
+    row.units0, row.after0, row.flow0, row.counted0 = now.units, now.after, now.flow, now.counted
+    row.units1, row.after1, row.flow1, row.counted1 = then.units, then.after, then.flow, then.counted
 
 
-def _flow(shelf: Shelf, row: Row, event: Event, milli: int) -> None:
-    """Book a change of available stock on its day, so that a day's closing level does not depend on what came later."""
+# -- levels -----------------------------------------------------------------------------------------------------------
+
+
+def _book(shelf: Shelf, row: Row, event: Event, on_hand: int, allocated: int) -> int:
+    """Book a change of available stock on its day; returns what it adds to on hand.
+
+    One that occurred at or before the last count is in that count already: it adds nothing, and in the levels of days
+    it is there from its own day until that of the count, as it would be had it been read before the count.
+    """
+    if on_hand == allocated == 0:
+        return 0
+    day = _day(shelf, row, booked_ms(row, event))
+    counted = event.occurred_ms <= row.counted_ms
+    _flow(shelf, row, day, on_hand - allocated)
+    if not counted:
+        return on_hand
+    _flow(shelf, row, _counted_day(row, day, event.occurred_ms), -on_hand)
+    return 0
+
+
+def _flow(shelf: Shelf, row: Row, day: int, milli: int) -> None:
     if milli == 0:
         return
-    if _is_late(row, event):
-        row.opening += milli
-        return
-    day = _day(shelf, row, event.occurred_ms)
+    _reach(shelf, row, day)
     if day == row.day:
         row.flow0 += milli
     elif day == row.day + 1:
         row.flow1 += milli
     else:
         row.ahead.setdefault(day, Ahead()).flow += milli
+
+
+def _counted_day(row: Row, day: int, occurred_ms: int) -> int:
+    """The first day, from the one a movement is booked on, by whose end a count had seen what occurred then."""
+    booked = [(row.day, row.counted0), (row.day + 1, row.counted1), *((d, a.counted) for d, a in row.ahead.items())]
+    return max(day, min(number for number, counted_ms in booked if counted_ms >= occurred_ms))
+
+
+def _mark_counted(row: Row, day: int, counted_ms: int) -> None:
+    if day == row.day:
+        row.counted0 = max(row.counted0, counted_ms)
+    elif day == row.day + 1:
+        row.counted1 = max(row.counted1, counted_ms)
+    else:
+        aside = row.ahead.setdefault(day, Ahead())
+        aside.counted = max(aside.counted, counted_ms)
 
 
 def _cancelled(shelf: Shelf, row: Row, event: Event, placed_now: dict[int, tuple[int, bool]]) -> tuple[int, int]:
@@ -378,7 +453,7 @@ def _undemand(shelf: Shelf, row: Row, day: int, event: Event) -> None:
             aside.units -= milli
 
 
-def _counted(shelf: Shelf, row: Row, event: Event, moved: int) -> tuple[int, list[Outgoing]]:
+def _counted(shelf: Shelf, row: Row, event: Event, before: Before) -> tuple[int, list[Outgoing]]:
     """The correction a count makes, true as of its instant; a refusal where the journal no longer reaches that far."""
     if event.occurred_ms <= row.counted_ms:
         shelf.counters["superseded:stock.counted"] += 1
@@ -392,14 +467,25 @@ def _counted(shelf: Shelf, row: Row, event: Event, moved: int) -> tuple[int, lis
             topic, event.partition, event.offset, event.logged_ms, row.sku.encode(), event.raw, "count_too_old", detail
         )
         return 0, [letter]
-    books = row.on_hand - moved
+    books = row.on_hand - before.moved
     correction = event.milli - books
     tolerance = max(1000, int(abs(books) * shelf.config.count_tolerance))
-    known = bool(row.flags & STOCK_KNOWN)
-    row.count_off_day = max(row.day, 1) if known and abs(correction) > tolerance else 0
-    row.flags |= STOCK_KNOWN
+    row.count_off_day = max(row.day, 1) if row.known_day < NEVER and abs(correction) > tolerance else 0
+    _book_count(shelf, row, event, correction, before.late)
     row.counted_ms = event.occurred_ms
     return correction, []
+
+
+def _book_count(shelf: Shelf, row: Row, event: Event, correction: int, late: Sequence[LateMove]) -> None:
+    """Book a count on its day. Late movements booked on days after it that it has seen are no news on those days."""
+    day = _day(shelf, row, booked_ms(row, event))
+    seen = [m for m in late if m.day > day and row.counted_ms < m.occurred_ms <= event.occurred_ms]
+    _flow(shelf, row, day, correction + sum(m.delta for m in seen))
+    for move in seen:
+        _flow(shelf, row, move.day, -move.delta)
+    _reach(shelf, row, day)
+    _mark_counted(row, day, event.occurred_ms)
+    row.known_day = min(row.known_day, day)
 
 
 # -- replenishments ---------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -32,9 +33,8 @@ STATE_FROM = 1 + HISTORY_DAYS * 8  # where forecaster state begins in a packed m
 ROW_BITS = 24  # of the number before a packed row; the rest is its version less one
 
 # bits of `flags`
-STOCK_KNOWN = 1  # a receipt, count or adjustment was seen
-CLOSED_ONCE = 2
-LEARNING = 4  # has had demand: days teach from here on
+CLOSED_ONCE = 1
+LEARNING = 2  # has had demand: days teach from here on
 
 
 class Order(msgspec.Struct, array_like=True):
@@ -65,6 +65,7 @@ class Ahead(msgspec.Struct, array_like=True):
     units: int = 0
     after: int = 0
     flow: int = 0
+    counted: int = LONG_AGO  # latest instant counted by counts booked on it
 
 
 class Wake(msgspec.Struct, array_like=True):
@@ -95,7 +96,8 @@ class Shelf:
         self.names: list[tuple[str, str]] = []
         self.keys: list[bytes] = []
         self.index: dict[tuple[str, str], int] = {}
-        self.sku_rows: dict[str, list[int]] = {}
+        self.sku_rows: dict[str, list[int]] = {}  # its rows in the order they came
+        self.groups: list[list[int]] = []  # the same lists, by number of the SKU
         self.orders: dict[int, list[Order]] = {}
         self.alerts: dict[int, dict[str, Alert]] = {}
         self.ahead: dict[int, dict[int, Ahead]] = {}
@@ -108,7 +110,7 @@ class Shelf:
         self.pool_next = np.zeros((baseline.SEGMENTS, baseline.BINS), np.int64)
         self.pending: list[Wake] = []
         self.pass_wakes = 0  # how many of `pending` the pass under way handles
-        self.cursor = 0
+        self.cursor = 0  # number of the SKU it goes on with
         self.offset = -1  # next record of sku-events
         self.clean_through = 0  # rows changed at or after this record may have a stale readable view
         self._room(1024)
@@ -144,6 +146,7 @@ class Shelf:
         self.guard_lo = grown(at("guard_lo"), (capacity,), np.int64, LONG_AGO)
         self.guard_hi = grown(at("guard_hi"), (capacity,), np.int64, NEVER)
         self.fact_zone = grown(at("fact_zone"), (capacity,), np.int64)
+        self.sku_number = grown(at("sku_number"), (capacity,), np.int64)
         self.dirty_hot = grown(at("dirty_hot"), (capacity,), np.bool_)
         self.dirty_model = grown(at("dirty_model"), (capacity,), np.bool_)
         self.dirty_view = grown(at("dirty_view"), (capacity,), np.bool_)
@@ -161,7 +164,9 @@ class Shelf:
             hot["day"][row] = day
             for name, at in (("day_start_ms", day), ("day_end_ms", day + 1), ("next_end_ms", day + 2)):
                 hot[name][row] = days.midnight_ms(zone, at)
-            hot["counted_ms"][row] = LONG_AGO
+            for name in ("counted_ms", "counted0", "counted1"):
+                hot[name][row] = LONG_AGO
+            hot["known_day"][row] = NEVER
             hot["sent_ms"][row] = LONG_AGO
             hot["updated_ms"][row] = occurred_ms
             hot["timer_ms"][row] = NEVER
@@ -184,11 +189,22 @@ class Shelf:
         self.names.append((sku, location))
         self.keys.append(row_key(sku, location).encode())
         self.index[sku, location] = row
-        self.sku_rows.setdefault(sku, []).append(row)
+        siblings = self.sku_rows.setdefault(sku, [])
+        self.sku_number[row] = self.sku_number[siblings[0]] if siblings else len(self.groups)
+        if not siblings:
+            self.groups.append(siblings)
+        siblings.append(row)
         self.policy[row] = self.facts.policy_record(sku, location)
         self.category[row] = self.facts.category_number(sku, location)
         self.fact_zone[row] = self.zone_id(self.facts.zone(location))
         return row
+
+    def with_siblings(self, rows: Rows) -> Rows:
+        """These rows and all others of their SKUs, each once: SKU by SKU, in the order a SKU's rows came."""
+        skus = np.unique(self.sku_number[rows])
+        if len(self.groups) == self.n:
+            return skus  # one location a SKU: rows and SKUs have the same numbers
+        return np.fromiter(chain.from_iterable(self.groups[sku] for sku in skus.tolist()), np.int64)
 
     def zone_id(self, zone: str) -> int:
         """The number a zone has in this shelf, in order of first use."""

@@ -33,6 +33,8 @@ _HOT_1 = (  # noqa: SIM905 one line a meaning
     "on_hand allocated in_transit on_order confirmed proposed "
     # the open day and the next: demand to be learnt, cancelled after the day's end, net flow of available stock
     "day day_start_ms day_end_ms next_end_ms opening flow0 flow1 units0 units1 after0 after1 "
+    # exposure: first day with stated stock; latest instant counted by counts booked up to the open day, on the next
+    "known_day counted0 counted1 "
     # what the last closing decided; milli
     "reorder_point order_up_to safety_stock expected imminent_point over_point cycles "
     # bookkeeping in event time

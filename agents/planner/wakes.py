@@ -11,7 +11,7 @@ import numpy as np
 
 from agents.planner import days, guards, machine, messages, plan
 from agents.planner.config import HISTORY_DAYS, LONG_AGO, NEVER
-from agents.planner.shelf import CLOSED_ONCE, LEARNING, STOCK_KNOWN, Ahead, Rows, Shelf, Wake
+from agents.planner.shelf import CLOSED_ONCE, LEARNING, Ahead, Rows, Shelf, Wake
 from agents.planner.view import position_data
 from models.demand import baseline
 from models.demand.contract import observation
@@ -59,7 +59,7 @@ def arrive(shelf: Shelf, offset: int) -> list[Outgoing]:
             out += finish(shelf)
     shelf.pending.append(Wake(watermark, cause, offset, False))
     if shelf.pending[0].offset == offset and len(due) <= min(shelf.config.slice_rows, shelf.config.send_rows):
-        out += finish(shelf)
+        out += finish(shelf)  # all that is pending came with this record
     return out
 
 
@@ -71,10 +71,16 @@ def _freeze(shelf: Shelf) -> None:
 
 def finish(shelf: Shelf) -> list[Outgoing]:
     """Everything pending, now."""
-    out: list[Outgoing] = []
-    while shelf.pending:
-        out += sweep(shelf, shelf.n)
+    out = _catch_up(shelf, _due(shelf)) if shelf.pending else []
+    shelf.pending.clear()
+    shelf.cursor = shelf.pass_wakes = 0
     return out
+
+
+def _due(shelf: Shelf) -> Rows:
+    """Rows that some pending wake may concern, in the order they came."""
+    latest_ms = max(wake.watermark_ms for wake in shelf.pending)
+    return np.flatnonzero(shelf.due[: shelf.n] <= latest_ms)
 
 
 def sweep_slice(shelf: Shelf) -> list[Outgoing]:
@@ -85,24 +91,37 @@ def sweep_slice(shelf: Shelf) -> list[Outgoing]:
 
 
 def sweep(shelf: Shelf, most_rows: int) -> list[Outgoing]:
-    """One slice of what is pending: the next `most_rows` rows that are due. Those that are not cost nothing."""
+    """One slice of what is pending: the next `most_rows` rows that are due. Those that are not cost nothing.
+
+    A slice holds whole SKUs, so that it does not show in the order of a SKU's messages.
+    """
     if not shelf.pending:
         return []
     if shelf.cursor == 0:
         shelf.pass_wakes = len(shelf.pending)
-    latest_ms = max(wake.watermark_ms for wake in shelf.pending)
-    rows = shelf.cursor + np.flatnonzero(shelf.due[shelf.cursor : shelf.n] <= latest_ms)
-    end = int(rows[most_rows]) if len(rows) > most_rows else shelf.n
-    out = catch_up(shelf, rows[:most_rows])
+    rows, end = _due(shelf), len(shelf.groups)
+    skus = shelf.sku_number[rows]
+    rows, skus = rows[skus >= shelf.cursor], skus[skus >= shelf.cursor]
+    if len(rows) > most_rows:
+        last = int(np.partition(skus, most_rows - 1)[most_rows - 1])
+        rows, end = rows[skus <= last], last + 1
+    out = _catch_up(shelf, rows)
     shelf.cursor = end
-    if end >= shelf.n:
+    if end == len(shelf.groups):
         del shelf.pending[: shelf.pass_wakes]
         shelf.cursor = shelf.pass_wakes = 0
     return out
 
 
 def catch_up(shelf: Shelf, rows: Rows) -> list[Outgoing]:
-    """Bring rows up to date with every pending wake, before an event touches them or as a sweep passes."""
+    """Bring rows up to date with every pending wake before an event touches them, and with them their SKUs' others.
+
+    Messages are in order per SKU: had a sweep passed before the event, it would have woken them all before it.
+    """
+    return _catch_up(shelf, shelf.with_siblings(rows)) if shelf.pending else []
+
+
+def _catch_up(shelf: Shelf, rows: Rows) -> list[Outgoing]:
     out: list[Outgoing] = []
     live = shelf.live
     for wake in shelf.pending:
@@ -195,7 +214,7 @@ def exposure(shelf: Shelf, rows: Rows) -> np.ndarray[tuple[int], np.dtype[np.flo
         return shelf.exposure(rows, h["day"])
     had, has = h["opening"] > 0, h["opening"] + h["flow0"] > 0
     share = np.where(had & has, 1.0, np.where(had | has, 0.5, np.where(h["units0"] > 0, 1.0, 0.0)))
-    return np.where(h["flags"] & STOCK_KNOWN > 0, share, 1.0)
+    return np.where(h["known_day"] <= h["day"], share, 1.0)
 
 
 def _next_day(shelf: Shelf, rows: Rows) -> None:
@@ -205,6 +224,7 @@ def _next_day(shelf: Shelf, rows: Rows) -> None:
     hot["opening"][rows] += h["flow0"]
     for now, then in (("flow0", "flow1"), ("units0", "units1"), ("after0", "after1")):
         hot[now][rows], hot[then][rows] = h[then], 0
+    hot["counted0"][rows], hot["counted1"][rows] = np.maximum(h["counted0"], h["counted1"]), LONG_AGO
     zone = shelf.fact_zone[rows]
     hot["zone"][rows] = zone
     calendar = np.stack([zone, h["day_end_ms"], h["day"]], axis=1)
@@ -231,6 +251,7 @@ def _fetch_ahead(shelf: Shelf, row: int) -> None:
         hot["units" + slot][row] += kept.units
         hot["after" + slot][row] += kept.after
         hot["flow" + slot][row] += kept.flow
+        hot["counted" + slot][row] = max(hot["counted" + slot][row], kept.counted)
     if not aside:
         del shelf.ahead[row]
 

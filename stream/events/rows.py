@@ -44,6 +44,7 @@ SCHEMA = pa.schema(
         pa.field("price", pa.float64(), False),  # money a unit; NaN where not said
         pa.field("flags", pa.uint8(), False),  # Flag bits
         pa.field("logged_ms", pa.int64(), False),  # the source record's Kafka timestamp
+        pa.field("late_ms", pa.int64(), False),  # how long before its own partition's mark it occurred; 0 where on time
         pa.field("expected_ms", pa.int64(), False),  # supply.confirmed / rescheduled; 0 where not said
         pa.field("reference", pa.utf8()),  # order_ref, transfer_id or reason
         pa.field("replenishment_id", pa.utf8()),

@@ -145,6 +145,7 @@ class Story:
     moving: list[tuple[str, Row, str, int]] = field(default_factory=list)  # id, from, to, units
     free_rows: set[Row] | None = None  # rows that nothing has touched in this act; None: does not matter
     serial: int = 0
+    ticks: int = 0  # in this act
 
     def __post_init__(self) -> None:
         self.counts = {name: partitions(TOPICS[name], self.sources, 1, 1) for name in SOURCES}
@@ -173,13 +174,18 @@ class Story:
     def close(self, until_ms: int, waits: bool = True) -> None:
         """End the act: a tick into every partition."""
         self.now_ms = max(self.now_ms, until_ms)
+        self.tick(until_ms)
+        self.acts.append(Act(self.records, until_ms, waits, self.ticks))
+        self.records, self.ticks = [], 0
+
+    def tick(self, until_ms: int) -> None:
+        """Nothing earlier is to come in any partition, unless late."""
         for topic, count in self.counts.items():
             for partition in range(count):
                 self.serial += 1
                 tick = {"event_id": f"t{self.serial}", "type": "clock.tick", "occurred_at": text_from_ms(until_ms)}
                 self.records.append(Input(topic, partition, None, orjson.dumps(tick), self.now_ms))
-        self.acts.append(Act(self.records, until_ms, waits, sum(self.counts.values())))
-        self.records = []
+        self.ticks += sum(self.counts.values())
 
     # -- choosing ---------------------------------------------------------------------------------------------------
 
@@ -224,7 +230,7 @@ def free(story: Story) -> list[Act]:
     """Days of trade in any interleaving, then an end that settles every row whatever came before it."""
     _opening(story)
     for _ in range(2):
-        _days(story, story.rng.randint(1, 2), 20)
+        _days(story, story.rng.randint(2, 3), 14)
         story.close(story.now_ms)
         if story.rng.random() < 0.5:
             _fact(story, story.now_ms)
@@ -275,6 +281,7 @@ def _days(story: Story, days: int, a_day: int) -> None:
             (anything if story.kind == "wild" else trade)(story, story.now_ms - jitter_ms)
             _noise(story)
         story.now_ms = begin_ms + DAY_MS
+        story.tick(begin_ms + DAY_MS - 2 * HOUR_MS)  # so that days close while others are still read
 
 
 def _noise(story: Story) -> None:
@@ -292,9 +299,8 @@ def _noise(story: Story) -> None:
 
 def trade(story: Story, at_ms: int) -> None:
     """One thing that happens in a shop whose books are in order."""
-    counts = 0 if story.kind == "free" else 6
     deeds: list[tuple[int, Callable[[Story, int], None]]] = [
-        (45, _order), (22, _follow_up), (8, _receipt), (counts, _count), (5, _correction), (7, _transfer),
+        (45, _order), (22, _follow_up), (8, _receipt), (6, _count), (8, _correction), (7, _transfer),
         (9, _supply), (6, _cart),
     ]  # fmt: skip
     [deed] = story.rng.choices([d for _, d in deeds], [w for w, _ in deeds])
@@ -305,8 +311,8 @@ def _order(story: Story, at_ms: int) -> None:
     rows = story.pick(3)
     if not rows:
         return
-    if story.kind != "free" and story.rng.random() < 0.05:
-        at_ms -= 2 * DAY_MS  # late
+    if story.rng.random() < 0.08:
+        at_ms -= story.rng.choice((6 * HOUR_MS, 2 * DAY_MS))  # late
     _place(story, rows, at_ms, story.rng.randint(1, 6), story.rng.random() < 0.5)
 
 
@@ -360,12 +366,13 @@ def _receipt(story: Story, at_ms: int) -> None:
 
 def _count(story: Story, at_ms: int) -> None:
     for row in story.pick():
-        back_ms = story.rng.choice((0, HOUR_MS))
+        back_ms = story.rng.choice((0, HOUR_MS, 5 * HOUR_MS, 30 * HOUR_MS))
         _movement(story, "stock.counted", row, at_ms - back_ms, story.rng.randint(0, 40))
 
 
 def _correction(story: Story, at_ms: int) -> None:
     for row in story.pick():
+        at_ms -= story.rng.choice((0, 0, 6 * HOUR_MS, 3 * DAY_MS))  # perhaps late
         if story.rng.random() < 0.5:
             _movement(story, "stock.adjusted", row, at_ms, story.rng.choice((-2, 1.5, 3)))
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from stream.events.kinds import Kind
 from stream.events.rows import SkuRecord, encode
 from stream.ledger.memory import MemoryLedger
 from stream.ledger.memory_publisher import MemoryPublisher, MemoryTopics
+from stream.ledger.relay import Limits
 from stream.transport.port import Batch
 from tests.agents.planner.worlds import START_MS, World, config
 
@@ -114,6 +116,26 @@ def test_a_rolled_back_shelf_is_taken_again() -> None:
         assert await worker.positions([0]) == {0: None}
         await worker.poll([batch([first, second])])
         assert (await ledger.peek(0, {})).place.offset == 2
+        await worker.release([0])
+
+    run(story)
+
+
+def test_a_shelf_found_rolled_back_while_its_relay_is_full_is_taken_again() -> None:
+    """The relay hears of it first, while a poll waits for room: the poll names the shelf, the process lives on."""
+
+    async def story() -> None:
+        ledger, topics = MemoryLedger(), MemoryTopics()
+        worker = planner(ledger, topics)
+        await worker.positions([0])
+        past = ledger.copy()
+        await worker.poll([one_sale()])
+        ledger.restore(past)
+        worker.owned[0].relay._limits = Limits(waiting_messages=0, note_every_s=0.01)
+        again = replace(one_sale(), start=1, next=2, offsets=[1])
+        assert list(await worker.poll([again])) == [0]
+        assert await worker.positions([0]) == {0: None}
+        assert list(await worker.poll([one_sale()])) == []
         await worker.release([0])
 
     run(story)

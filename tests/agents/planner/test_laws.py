@@ -10,7 +10,7 @@ import pytest
 
 from agents.planner import guards, versions
 from agents.planner.fold import fold
-from tests.agents.planner.worlds import Store, busy, by_row, config, run
+from tests.agents.planner.worlds import Store, busy, by_sku, config, run
 
 SEEDS = range(6)
 
@@ -26,12 +26,12 @@ def differences(a: Store, b: Store) -> list[str]:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_cuts_slices_and_crashes_do_not_show(seed: int) -> None:
-    """The same log, cut, sliced and reopened anywhere, gives the same bytes and the same messages per SKU-location."""
+    """The same log, cut, sliced and reopened anywhere, gives the same bytes and the same messages in order per SKU."""
     records = busy(seed).records
     whole = run(config(), records)
     cut = run(config(), records, random.Random(seed + 1000), crash=0.1)
     assert differences(whole, cut) == [], f"seed {seed}"
-    assert by_row(whole.messages) == by_row(cut.messages), f"seed {seed}"
+    assert by_sku(whole.messages) == by_sku(cut.messages), f"seed {seed}"
     assert len(whole.messages) > 50, "a world in which nothing happens proves nothing"
 
 
@@ -41,7 +41,7 @@ def test_the_fast_lane_decides_nothing(seed: int) -> None:
     records = busy(seed).records
     both, slow = run(config(), records), run(replace(config(), force_slow=True), records)
     assert differences(both, slow) == [], f"seed {seed}"
-    assert by_row(both.messages) == by_row(slow.messages), f"seed {seed}"
+    assert by_sku(both.messages) == by_sku(slow.messages), f"seed {seed}"
 
 
 @pytest.mark.parametrize("seed", SEEDS)

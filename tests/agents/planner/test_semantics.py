@@ -237,7 +237,7 @@ def test_a_late_order_moves_stock_and_teaches_nothing() -> None:
     shop = Shop()
     shop.world.order(DAY0, 1, units=2)
     late = Flag.SOLD_AT_ONCE | Flag.LATE
-    shop.world.row(Kind.ORDER_PLACED, DAY0 - DAY_MS, units=5, flags=late, order_hash=3)
+    shop.world.row(Kind.ORDER_PLACED, DAY0 - DAY_MS, units=5, flags=late, late_ms=DAY_MS, order_hash=3)
     shop.tell()
     assert (shop.get("on_hand"), shop.get("units0"), shop.get("late")) == (-7, 2, 5)
     assert shop.shelf.counters["late"] == 1
@@ -617,4 +617,4 @@ def test_an_effect_names_what_the_journal_keeps() -> None:
     shop.tell()
     assert shop.get("on_hand") == 5
     assert [int(d) for d in shop.shelf.journal.chunks[0].entries["delta"]] == [5_000, 0]
-    assert machine.Effect() == (0, -(2**31))
+    assert machine.Effect() == (0, -(2**31), False)

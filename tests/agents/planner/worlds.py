@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
 
+from agents.planner import wakes
 from agents.planner.config import DAY_MS, PlannerConfig, Policy
 from agents.planner.fold import fold
 from agents.planner.keeping import changes, load, place
@@ -15,6 +17,7 @@ from agents.planner.shelf import Shelf
 from agents.planner.wakes import sweep
 from stream.events.facts import fact_text
 from stream.events.kinds import Flag, Kind, Source
+from stream.events.naming import split_row_key
 from stream.events.outgoing import Outgoing
 from stream.events.public import ItemFact
 from stream.events.rows import Mark, SkuRecord, decode, empty, encode, from_columns
@@ -70,6 +73,7 @@ class World:
             "price": float("nan"),
             "flags": 0,
             "logged_ms": at_ms,
+            "late_ms": 0,
             "expected_ms": 0,
             "reference": None,
             "replenishment_id": None,
@@ -129,7 +133,17 @@ def _something(
         cart = rng.randint(1, 20) if rng.random() < 0.3 else 0
         flags = (Flag.SOLD_AT_ONCE if at_once else 0) | (Flag.LATE if late else 0)
         when = at - 3 * DAY_MS if late else at
-        w.row(Kind.ORDER_PLACED, when, order_hash=order + 1, flags=flags, cart_hash=cart, price=2.5, **more)
+        late_ms = rng.randint(1, 3 * DAY_MS) if late else 0
+        w.row(
+            Kind.ORDER_PLACED,
+            when,
+            order_hash=order + 1,
+            flags=flags,
+            late_ms=late_ms,
+            cart_hash=cart,
+            price=2.5,
+            **more,
+        )
         placed.append({**more, "order_hash": order + 1})
     elif what < 0.62 and placed:
         kind = rng.choice((Kind.ORDER_CANCELLED, Kind.ORDER_FULFILLED, Kind.ORDER_RETURNED))
@@ -225,10 +239,31 @@ def run(
     return store
 
 
-def by_row(messages: Sequence[Outgoing]) -> dict[str, list[tuple[str, bytes]]]:
-    """Messages per SKU-location, in order."""
+def by_sku(messages: Sequence[Outgoing]) -> dict[str, list[tuple[str, bytes]]]:
+    """Messages per SKU, in order."""
     out: dict[str, list[tuple[str, bytes]]] = {}
     for m in messages:
         subject = next(v for k, v in m.headers if k == "ce_subject").decode()
-        out.setdefault(subject, []).append((m.id, m.value))
+        out.setdefault(split_row_key(subject)[0], []).append((m.id, m.value))
     return out
+
+
+Levels = dict[tuple[tuple[str, str], int], tuple[int, bool]]
+
+
+@contextmanager
+def closings() -> Iterator[Levels]:
+    """Notes of every closing: (SKU-location, day) -> (level at its end in milli, whether stock was known)."""
+    close, noted = wakes.close, Levels()
+
+    def noting(shelf: Shelf, rows: Any, wake: Any) -> list[Outgoing]:
+        for row, h in zip(rows.tolist(), shelf.hot[rows], strict=True):
+            known = bool(h["known_day"] <= h["day"])
+            noted[shelf.names[row], int(h["day"])] = (int(h["opening"] + h["flow0"]), known)
+        return close(shelf, rows, wake)
+
+    wakes.close = noting
+    try:
+        yield noted
+    finally:
+        wakes.close = close
