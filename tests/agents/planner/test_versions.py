@@ -15,12 +15,13 @@ from agents.planner.fold import fold
 from agents.planner.keeping import meta
 from agents.planner.shelf import Shelf
 from agents.planner.versions import NEWEST, VERSIONS, Version
+from agents.planner.wakes import sweep
 from models.demand.baseline import WIDTH, Baseline
 from models.demand.contract import Family, IntsLike, State
 from stream.errors import SetupError
 from stream.events.rows import SkuRecord, decode, switch_frame
 from tests.agents.planner.test_laws import differences
-from tests.agents.planner.worlds import Store, busy, by_row, config, run
+from tests.agents.planner.worlds import Store, busy, by_sku, config, run
 
 NEXT = NEWEST + 1
 SEEDS = range(3)
@@ -65,7 +66,7 @@ def test_without_a_switch_newer_code_writes_what_older_code_wrote(seed: int, req
     request.getfixturevalue("with_next")
     after = run(config(version=NEWEST), records, random.Random(seed), crash=0.1)
     assert differences(before, after) == []
-    assert by_row(before.messages) == by_row(after.messages)
+    assert by_sku(before.messages) == by_sku(after.messages)
 
 
 @pytest.mark.usefixtures("with_next")
@@ -77,7 +78,7 @@ def test_where_the_log_is_cut_around_a_switch_does_not_show(seed: int) -> None:
     whole = run(config(), log)
     cut = run(config(), log, random.Random(seed + 50), crash=0.15)
     assert differences(whole, cut) == [], f"seed {seed}"
-    assert by_row(whole.messages) == by_row(cut.messages), f"seed {seed}"
+    assert by_sku(whole.messages) == by_sku(cut.messages), f"seed {seed}"
     assert whole.sections["meta"][b"deciding"] == b"%d" % NEXT
 
 
@@ -87,7 +88,7 @@ def test_a_replay_decides_as_was_decided() -> None:
     records = busy(3).records
     at = len(records) // 2
     plain, log = run(config(), records), run(config(), switched(records, at))
-    early, after = by_row(run(config(), records[:at]).messages), by_row(log.messages)
+    early, after = by_sku(run(config(), records[:at]).messages), by_sku(log.messages)
     assert {row: after[row][: len(its)] for row, its in early.items()} == early
     assert [m.value for m in log.messages] != [m.value for m in plain.messages]
 
@@ -98,7 +99,7 @@ def test_rows_of_two_formats_load_as_one() -> None:
     store = Store(config())
     records = busy(5).records
     memory = store.open()
-    store.keep(memory, fold(memory, records).messages)
+    store.keep(memory, fold(memory, records).messages + sweep(memory, 4))
     store.keep(memory, fold(memory, switched(records, len(records))[-1:]).messages)
     assert {blob[0] for blob in store.sections["model"].values()} == {NEWEST, NEXT}, "the test wants both"
     loaded = store.open()
