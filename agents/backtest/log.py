@@ -87,6 +87,7 @@ class Log:
             "price": price,
             "flags": np.full(n, said.flags, np.uint8),
             "logged_ms": at_ms,
+            "late_ms": np.zeros(n, np.int64),
             "expected_ms": np.zeros(n, np.int64) if said.expected_ms is None else said.expected_ms,
             "reference": pa.nulls(n, pa.utf8()) if said.reference is None else pa.array(said.reference, pa.utf8()),
             "replenishment_id": pa.nulls(n, pa.utf8())

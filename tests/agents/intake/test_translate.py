@@ -88,6 +88,7 @@ def test_an_order_line_becomes_a_row() -> None:
         "price": 3.5,
         "flags": Flag.SOLD_AT_ONCE,
         "logged_ms": NOON,
+        "late_ms": 0,
         "expected_ms": 0,
         "reference": None,
         "replenishment_id": None,
@@ -210,6 +211,7 @@ def test_a_row_is_late_by_the_mark_before_it_in_its_own_partition() -> None:
     )
     late = {(row["partition"], row["offset"]): bool(row["flags"] & Flag.LATE) for row in all_rows(out)}
     assert late == {(0, 0): False, (1, 0): False, (1, 1): False, (1, 2): True, (1, 3): False}
+    assert {row["late_ms"] for row in all_rows(out)} == {0, 1}, "the difference to the mark, in ms"
     assert out.counts.late["orders"] == 1
 
 
