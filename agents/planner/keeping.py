@@ -53,7 +53,8 @@ def changes(shelf: Shelf, expected: Place, messages: Any, views: int) -> Write:
     )
     shelf.dirty_hot[hot] = shelf.dirty_model[model] = shelf.dirty_view[view] = False
     if not shelf.dirty_view[:n].any():
-        shelf.clean_through = max(shelf.offset, 0)
+        # rows still to be woken will carry the offset of their wake
+        shelf.clean_through = shelf.pending[0].offset if shelf.pending else max(shelf.offset, 0)
     now = meta(shelf)
     write.changes["meta"] = {name: value for name, value in now.items() if shelf.kept_meta.get(name) != value}
     shelf.kept_meta = now

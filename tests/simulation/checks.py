@@ -89,7 +89,8 @@ def apart(ours: bytes | None, calm: bytes | None) -> str:
     """Two values that differ; of two JSON objects the fields that do."""
     with contextlib.suppress(ValueError, TypeError):
         a, b = orjson.loads(ours or b""), orjson.loads(calm or b"")
-        return str({k: (a.get(k), b.get(k)) for k in sorted(a.keys() | b.keys()) if a.get(k) != b.get(k)})
+        if isinstance(a, dict) and isinstance(b, dict):
+            return str({k: (a.get(k), b.get(k)) for k in sorted(a.keys() | b.keys()) if a.get(k) != b.get(k)})
     return f"{ours!r:.200} is not {calm!r:.200}"
 
 
