@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from agents.planner.shelf import Rows, Shelf
+from models.stock import reorder
 from stream.events.instants import text_from_ms as instant
 from stream.events.units import number_from_milli as units
 from stream.events.units import text_from_milli
 
-FOREVER_DAYS = 9_999.0
 _POSITION = ["on_hand", "allocated", "on_order", "in_transit", "reorder_point", "order_up_to"]
 _QUANTITIES = ["on_hand", "allocated", "on_order", "in_transit", "reorder_point", "order_up_to", "safety_stock"]
 
@@ -28,20 +28,14 @@ def readable(shelf: Shelf, rows: Rows) -> dict[str, dict[str, str] | None]:
     texts = {name: [text_from_milli(value) for value in column.tolist()] for name, column in quantities.items()}
     rates = h["demand_rate"].tolist()
     texts["demand_rate_day"] = [f"{rate:.3f}" for rate in rates]
-    texts["days_of_cover"] = [f"{cover_days(a, rate):.1f}" for a, rate in zip(available.tolist(), rates, strict=True)]
+    cover = reorder.days_of_cover(available / 1000, h["demand_rate"])
+    texts["days_of_cover"] = [f"{days:.1f}" for days in cover.tolist()]
     texts["alerts"] = [",".join(sorted(shelf.alerts.get(row, ()))) for row in rows.tolist()]
     texts["updated_at"] = [instant(max(at, 0)) for at in h["updated_ms"].tolist()]
     texts["as_of_offset"] = [str(offset) for offset in h["as_of_offset"].tolist()]
     names = list(texts)
     fields = (dict(zip(names, values, strict=True)) for values in zip(*texts.values(), strict=True))
     return {shelf.keys[row].decode(): its for row, its in zip(rows.tolist(), fields, strict=True)}
-
-
-def cover_days(available_milli: int, rate_day: float) -> float:
-    """Days the available stock lasts at the expected rate; 9,999 where nothing is asked for."""
-    if rate_day <= 0:
-        return FOREVER_DAYS
-    return min(max(available_milli, 0) / 1000 / rate_day, FOREVER_DAYS)
 
 
 def position_data(shelf: Shelf, rows: Rows) -> list[dict[str, Any]]:
@@ -82,6 +76,7 @@ def exact(shelf: Shelf, row: int) -> dict[str, Any]:
         k: units(h[k]) for k in ["ordered", "cancelled", "returned", "fulfilled", "received", "written_off", "late"]
     }
     carts = {k: units(h[k]) for k in ["viewed", "added", "removed", "abandoned", "converted"]}
+    cover = reorder.days_of_cover([(h["on_hand"] - h["allocated"]) / 1000], [h["demand_rate"]])
     day = h["day"]
     kept = shelf.history.shape[1]
     return {
@@ -91,7 +86,7 @@ def exact(shelf: Shelf, row: int) -> dict[str, Any]:
         "safety_stock": units(h["safety_stock"]),
         "expected_demand": units(h["expected"]),
         "demand_rate_day": round(h["demand_rate"], 6),
-        "days_of_cover": round(cover_days(h["on_hand"] - h["allocated"], h["demand_rate"]), 3),
+        "days_of_cover": round(float(cover[0]), 3),
         "price": None if math.isnan(h["price"]) else h["price"],
         "learnt_from_cycles": h["cycles"],
         "as_of_offset": h["as_of_offset"],
