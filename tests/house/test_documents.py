@@ -13,6 +13,7 @@ from agents.settings import Settings, variable
 from tests.house import tree
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+NAMED = re.compile(r"`((?:tests|agents|stream|models)/[A-Za-z0-9_/]+\.(?:py|md|lua))`")
 HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
 
 
@@ -40,6 +41,12 @@ def test_every_link_leads_somewhere(document: Path) -> None:
         if not aim.exists() or (anchor and anchor not in anchors(aim)):
             dead.append(target)
     assert dead == []
+
+
+@pytest.mark.parametrize("document", list(tree.files(".md")), ids=tree.name)
+def test_every_file_of_ours_that_is_named_is_there(document: Path) -> None:
+    """A path in backticks that begins with a room of the repository exists."""
+    assert [path for path in NAMED.findall(tree.text(document)) if not (tree.ROOT / path).exists()] == []
 
 
 def sources() -> dict[str, str]:
