@@ -94,12 +94,14 @@ def ledger_store(settings: Settings) -> Iterator[Finding]:
         seconds, microseconds = client.time()
         after_ms = now_ms()
         info: Any = client.info()
+        nodes = client.cluster("info")["cluster_known_nodes"] if info.get("cluster_enabled") == 1 else 1
     except redis.RedisError as error:
         hint = "check RESTOCK_REDIS_URL and that the server is up"
         raise Away("Redis does not answer", f"{settings.safe_redis_url}: {error}", hint) from error
     finally:
         client.close()
     yield from _version(settings, info)
+    yield from _one_node(int(nodes))
     yield from _durability(info)
     yield _skew("Redis", seconds * 1000 + microseconds // 1000 - (before_ms + after_ms) // 2)
 
@@ -112,6 +114,16 @@ def _version(settings: Settings, info: dict[str, Any]) -> Iterator[Finding]:
         yield Finding("fail", "ledger store", f"{name} {shown} is too old", "use Redis 6.2 or newer, or Valkey")
     else:
         yield Finding("ok", "ledger store", f"{settings.safe_redis_url} answers: {name} {shown}")
+
+
+def _one_node(nodes: int) -> Iterator[Finding]:
+    if nodes > 1:
+        yield Finding(
+            "fail",
+            "cluster",
+            f"this is a Redis Cluster of {nodes} nodes: the ledger does not follow keys to another node",
+            "use one Redis or Valkey with a replica, or a proxy that makes the cluster look like one",
+        )
 
 
 def _durability(info: dict[str, Any]) -> Iterator[Finding]:

@@ -164,3 +164,10 @@ def test_a_broker_that_is_away_is_away(settings: Settings) -> None:
     nowhere = settings.model_copy(update={"brokers": f"127.0.0.1:{free_port()}"})
     with pytest.raises(Away, match="does not answer"):
         asyncio.run(abilities.transactions(nowhere))
+
+
+def test_a_cluster_of_several_nodes_is_refused() -> None:
+    """Half of the shelves would lie where our client does not go."""
+    [found] = checks._one_node(3)
+    assert (found.level, found.about) == ("fail", "cluster")
+    assert list(checks._one_node(1)) == []
