@@ -71,7 +71,19 @@ def add_parser(subparsers: Any) -> None:
     anew.add_argument("--store", type=Path, metavar="DIR", help="where `restock snapshot take` keeps snapshots")
     anew.add_argument("--shelf", type=int, action="append", help="only this shelf; may be given several times")
     anew.add_argument("--partial", action="store_true", help="even where nothing covers the log's beginning")
-    for parser in (loss, anew):
+    over = add_command(
+        actions,
+        "step-over",
+        "Leave out one record that a worker ends at again and again.",
+        "restock ledger step-over --topic sku-events --partition 3 --offset 1042 --yes",
+        more="""The record must be the very next one of its partition, as `restock ledger show` says: what lies before
+        it is done, nothing else is skipped. What it said is missing from then on: keep a copy for the report. Stop the
+        workers first; whoever holds the shelf is shut out.""",
+    )
+    over.add_argument("--topic", required=True, choices=[*SOURCES, SKU_EVENTS.name], help="short name of the topic")
+    over.add_argument("--partition", type=int, required=True)
+    over.add_argument("--offset", type=int, required=True)
+    for parser in (loss, anew, over):
         parser.add_argument("--yes", action="store_true", help="do it; without, only say what would be done")
         add_json(parser)
 
@@ -90,6 +102,8 @@ async def _run(args: argparse.Namespace, settings: Settings) -> int:
             return 1 if any(row["gone"] for row in found) else 0
         if args.action == "accept-loss":
             return await _accept_loss(args, settings, ledger, [row for row in found if row["gone"]])
+        if args.action == "step-over":
+            return await _step_over(args, settings, ledger, found)
         return await _rebuild(args, settings, ledger, [row for row in found if row["topic"] == SKU_EVENTS.name])
     finally:
         await ledger.close()
@@ -148,6 +162,30 @@ async def _accept_loss(
     if not gone and not args.json:
         print("nothing is gone")
     return _asked_for_yes(args) if gone else 0
+
+
+async def _step_over(
+    args: argparse.Namespace, settings: Settings, ledger: RedisLedger, found: list[dict[str, Any]]
+) -> int:
+    at = (args.topic, args.partition)
+    row = next((row for row in found if (row["topic"], row["partition"]) == at), None)
+    here = None if row is None else row["begin"] if row["ledger"] is None else row["ledger"]
+    if row is None or here != args.offset or args.offset >= row["end"]:
+        raise SetupError(
+            f"offset {args.offset:,} of {args.topic} partition {args.partition} is not the next record to be read",
+            "there is no such partition"
+            if row is None
+            else f"the next one is {here:,}, the log ends at {row['end']:,}",
+            "`restock ledger show` says where each partition stands",
+        )
+    if args.yes and args.topic == SKU_EVENTS.name:
+        await _move(settings, ledger, args.partition, args.offset + 1, 1)
+    elif args.yes:
+        mark = (await ledger.source_positions([at])).get(at, SourcePosition(0, None)).mark_ms
+        await ledger.source_done({at: SourcePosition(args.offset + 1, mark)})
+    row["state"] = f"record {args.offset:,} {'left out' if args.yes else 'would be left out'}"
+    show([row], args.json, COLUMNS)
+    return _asked_for_yes(args)
 
 
 async def _move(settings: Settings, ledger: RedisLedger, number: int, begin: int, lost: int) -> None:

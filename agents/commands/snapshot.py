@@ -14,6 +14,7 @@ from agents.commands.parsing import add_command, add_json
 from agents.settings import Settings
 
 COLUMNS = ("taken_at", "shelf", "rows", "offset", "bytes", "release")
+SHELF_S = 60.0  # a shelf is one answer of Redis: 250,000 rows are 500 MB
 KEPT = 14  # two weeks of daily ones; the log itself lasts 30 days
 
 
@@ -61,7 +62,7 @@ async def _take(args: argparse.Namespace, settings: Settings, store: Any) -> int
 
     if args.keep < 1:
         raise SetupError("--keep must be at least 1", f"it is {args.keep}", "leave it out for two weeks of daily ones")
-    ledger = RedisLedger(settings.redis_url, settings.namespace, command_s=settings.redis_timeout_ms / 1000)
+    ledger = RedisLedger(settings.redis_url, settings.namespace, command_s=SHELF_S, timeout_s=2 * SHELF_S)
     try:
         _, manifest = await take(settings, ledger, store, lambda line: print(line, file=sys.stderr))
     finally:

@@ -99,6 +99,7 @@ def test_gone_records_stop_the_worker_until_somebody_decides(
         at.stop()
 
 
+@pytest.mark.timeout(600)  # half a minute on quiet cores
 def test_a_shelf_is_rebuilt_from_snapshot_and_log(kafka: Broker, own_redis: servers.Server, tmp_path: Path) -> None:
     """Redis is lost with messages unsent; from the newest snapshot and the log everything is as it was, each once."""
     at = Installation(kafka.bootstrap, own_redis.url, tmp_path, clock="event", shelves=2, source_partitions=1)
@@ -148,6 +149,7 @@ def test_a_shelf_is_rebuilt_from_snapshot_and_log(kafka: Broker, own_redis: serv
         at.stop()
 
 
+@pytest.mark.timeout(600)  # half a minute on quiet cores
 def test_what_was_decided_and_never_published_is_owed_after_a_rebuild(
     kafka: Broker, own_redis: servers.Server, tmp_path: Path
 ) -> None:
