@@ -13,13 +13,17 @@ from typing import Any
 import pyarrow as pa
 
 from agents import abilities, traces, watching, wiring
+from agents.clock import now_ms
 from agents.installation import installation
 from agents.intake.agent import Intake
+from agents.network.agent import Network
 from agents.planner.agent import Planner
 from agents.settings import Settings
+from agents.solving import solve_apart
 from agents.version import installed_version
 from agents.web import Web
 from stream.ledger.kafka_publisher import KafkaPublisher
+from stream.ledger.office import RedisOffice
 from stream.ledger.redis_ledger import RedisLedger
 from stream.transport import topics_admin
 from stream.transport.app import App, build, serve
@@ -45,15 +49,16 @@ async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
     warm_up()
     watching.begin(installed_version())
     await asyncio.to_thread(topics_admin.require, installation(settings))
-    async with worker(settings) as (app, ledger):
+    async with worker(settings) as (app, ledger, network):
         web = Web(settings.web_host, settings.web_port, app.waiting_for)
         await web.start()
-        gauges = [asyncio.create_task(watch) for watch in _watches(app, ledger)]
+        beside = [asyncio.create_task(work) for work in (*_watches(app, ledger), network.run())]
         try:
             await serve(app, stop)
         finally:
-            for task in gauges:
+            for task in beside:
                 task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)  # a leader resigns, and its solve ends with it
             await web.stop()
 
 
@@ -63,8 +68,8 @@ def _watches(app: App, ledger: RedisLedger) -> list[Coroutine[Any, Any, None]]:
 
 
 @contextlib.asynccontextmanager
-async def worker(settings: Settings) -> AsyncIterator[tuple[App, RedisLedger]]:
-    """A worker's app and its ledger; the connections of all neighbours are let go at the end."""
+async def worker(settings: Settings) -> AsyncIterator[tuple[App, RedisLedger, Network]]:
+    """A worker's app, ledger and part in the network; the connections of all neighbours are let go at the end."""
     transactions = await abilities.transactions(settings)
     there = transactions or await abilities.has_transactions(settings.brokers)
     ledger = RedisLedger(settings.redis_url, settings.namespace, command_s=settings.redis_timeout_ms / 1000)
@@ -82,11 +87,21 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[App, RedisLedger]]:
         view_every_s=settings.readable_interval_ms / 1000,
         watcher=watching.PlannerWatcher(),
     )
+    office = RedisOffice(settings.redis_url, settings.namespace, command_s=settings.redis_timeout_ms / 1000)
+    network = Network(
+        office,
+        sender,
+        lambda: solve_apart(settings),
+        wiring.network_config(settings),
+        now_ms,
+        watching.NetworkWatcher(),
+    )
     # A broker without producer ids is the embedded one, whose log end is one short.
     config = wiring.transport_config(settings, end_slack=0 if there else 1)
     try:
-        yield build(config, intake, traced.planner(planner), watching.polled), ledger
+        yield build(config, intake, traced.planner(planner), watching.polled), ledger, network
     finally:
+        await office.close()
         await sender.close()
         await publisher.close()
         await ledger.close()

@@ -32,6 +32,8 @@ COMMANDS = {
     "reconcile": "agents.reconcile.command",
     "plan": "agents.plan.command",
     "backtest": "agents.backtest.command",
+    "rebalance": "agents.commands.rebalance",
+    "transfers": "agents.commands.transfers",
     "stock": "agents.commands.stock",
     "dead-letters": "agents.commands.dead_letters",
     "ledger": "agents.commands.ledger",

@@ -125,6 +125,22 @@ REDIS_DURABLE = _gauge(
     "redis_durable", "1 where Redis keeps an append-only file and its last write to it went well, else 0."
 )
 
+NETWORK_LEADER = _gauge("network_leader", "1 on the worker that leads the network agent, else 0.")
+NETWORK_SOLVES = _counter(
+    "network_solves",
+    "Solves by outcome: `optimal`, `within gap`, `not proven`, `infeasible` (minimums cannot all be met; the nearest "
+    "plan is proposed), `nothing to decide`, or `failed` (the last plan stands).",
+    "status",
+)
+NETWORK_SOLVE_SECONDS = _gauge("network_solve_seconds", "How long the last solve that answered took, on this worker.")
+NETWORK_GAP_RATIO = _gauge(
+    "network_gap_ratio", "How far the last plan of this worker may be from the best one, as a share of the bound."
+)
+NETWORK_PLAN_AGE_SECONDS = _gauge(
+    "network_plan_age_seconds", "Age of the standing plan, on the worker that leads; 0 where there is none."
+)
+TRANSFERS_OPEN = _gauge("transfers_open", "Transfers that are proposed, approved or shipped.", "shelf", "status")
+
 BUILD_INFO = _gauge("build_info", "1; the label says which version this worker is.", "version")
 
 ALERTS_OPEN = _gauge("alerts_open", "Alerts open now.", "shelf", "kind")

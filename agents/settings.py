@@ -27,12 +27,13 @@ PREFIX = "RESTOCK_"
 CONFIG_VARIABLE = "RESTOCK_CONFIG"
 NOT_SETTINGS = ("RESTOCK_CONFIG", "RESTOCK_CACHE", "RESTOCK_DATA", "RESTOCK_SOAK_", "RESTOCK_TEST_")  # by prefix
 
-CONNECTIONS, TOPICS, TIME, PACE, STOCK, ALERTS, DEFAULTS, WORKER = (
+CONNECTIONS, TOPICS, TIME, PACE, STOCK, NETWORK, ALERTS, DEFAULTS, WORKER = (
     "Connections",
     "Topics",
     "Time",
     "Pace and bounds",
     "Stock memory and replenishments",
+    "Transfers between locations",
     "Alerts",
     "What a SKU gets that nobody described",
     "The worker as a process",
@@ -267,11 +268,55 @@ class Settings(BaseSettings):
         ge=0,
         le=8_760,
     )
+    transfer_expiry_hours: int = _setting(
+        STOCK,
+        48,
+        "A proposed or approved transfer that is not shipped expires after this, and no longer counts. Two days cover "
+        "a weekend without a truck.",
+        "hours",
+        ge=1,
+        le=8_760,
+    )
     currency: str = _setting(
         STOCK,
         "EUR",
         "The installation's one currency (ISO 4217); every price and cost is in it.",
         pattern=r"^[A-Z]{3}$",
+    )
+
+    rebalance_minutes: int = _setting(
+        NETWORK,
+        0,
+        "How often transfers between locations are planned; 0: only when `restock rebalance now` asks. Once a day "
+        "(1,440) before the trucks are loaded is usual.",
+        "minutes",
+        ge=0,
+        le=525_600,
+    )
+    rebalance_budget: float | None = _setting(
+        NETWORK,
+        None,
+        "Most money a plan may spend on lanes, with what open transfers will cost; not set: no limit.",
+        "money",
+        ge=0,
+        le=1e12,
+    )
+    rebalance_seconds: int = _setting(
+        NETWORK,
+        300,
+        "Longest a solve may take before it is stopped and the last plan stands. It stops searching at four fifths of "
+        "it with the best it has. 20 locations and 5,000 SKUs with limited lanes take about two minutes.",
+        "s",
+        ge=1,
+        le=86_400,
+    )
+    rebalance_memory_mb: int = _setting(
+        NETWORK,
+        4_096,
+        "Most memory a solve may take before it is stopped and the last plan stands.",
+        "MB",
+        ge=256,
+        le=1_048_576,
     )
 
     stockout_chance_limit: float = _setting(

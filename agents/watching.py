@@ -14,6 +14,7 @@ from agents.intake.translate import Translated, translate
 from agents.planner.agent import alerts_open, watermark_age_s
 from agents.planner.alerts import KINDS
 from agents.planner.shelf import Shelf
+from agents.planner.transfers import OPEN as TRANSFER_OPEN
 from stream.errors import RestockError
 from stream.events.instants import parse_ms
 from stream.events.naming import split_row_key
@@ -37,6 +38,8 @@ OF_A_SHELF = (
     metrics.OUTBOX_AGE_SECONDS,
 )
 
+NETWORK_STATUSES = ("optimal", "within gap", "not proven", "infeasible", "nothing to decide", "failed")
+
 LOOK_S = 1.0  # how often gauges are set: a shelf's alerts are counted one by one
 REFUSED_LOGGED = 10  # of a poll: a sender gone wrong must not fill the disk; the topic and the metric have them all
 HEALTH_S = 5.0  # how often Redis is asked how it is: the answer takes it about 0.1 ms
@@ -57,6 +60,8 @@ def begin(version: str) -> None:
         metrics.ROWS.labels(outcome)
     for cause in ("fenced", "stale"):
         metrics.FENCE_REFUSALS.labels(cause)
+    for status in NETWORK_STATUSES:
+        metrics.NETWORK_SOLVES.labels(status)
     for topic in TOPICS:
         metrics.PUBLISHED.labels(topic)
 
@@ -132,6 +137,9 @@ class PlannerWatcher:
         open_now = alerts_open(state)
         for kind in KINDS:
             metrics.ALERTS_OPEN.labels(shelf, kind).set(open_now.get(kind, 0))
+        moving = Counter(t.status for its in state.transfers.values() for t in its if not t.outbound)
+        for status in TRANSFER_OPEN:
+            metrics.TRANSFERS_OPEN.labels(shelf, status).set(moving[status])
 
     def took(self, fold_seconds: float, keep_seconds: float, records: int) -> None:  # noqa: ARG002 - the port's
         """A poll is kept."""
@@ -179,6 +187,27 @@ class Queue:
         if not self._looks or self._looks[-1][0] < end:  # bounded: a full relay takes no more
             self._looks.append((end, now_s))
         return now_s - self._looks[0][1]
+
+
+class NetworkWatcher:
+    """Counts for the network agent."""
+
+    def led(self, leads: bool) -> None:
+        """Whether we lead."""
+        metrics.NETWORK_LEADER.set(int(leads))
+        if not leads:
+            metrics.NETWORK_PLAN_AGE_SECONDS.set(0)
+
+    def stands(self, age_s: float | None) -> None:
+        """The age of the standing plan."""
+        metrics.NETWORK_PLAN_AGE_SECONDS.set(age_s or 0.0)
+
+    def came(self, outcome: dict[str, Any]) -> None:
+        """A solve came to something."""
+        metrics.NETWORK_SOLVES.labels(outcome["status"]).inc()
+        if "seconds" in outcome:
+            metrics.NETWORK_SOLVE_SECONDS.set(outcome["seconds"])
+        metrics.NETWORK_GAP_RATIO.set(outcome.get("gap") or 0.0)
 
 
 class MeasuredPublisher:
@@ -263,3 +292,5 @@ def _forget(topic: str, partition: int) -> None:
         gauge.remove(partition)
     for kind in KINDS:
         metrics.ALERTS_OPEN.remove(partition, kind)
+    for status in TRANSFER_OPEN:
+        metrics.TRANSFERS_OPEN.remove(partition, status)

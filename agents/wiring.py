@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import socket
+
 from agents.intake.translate import IntakeConfig
+from agents.network.agent import NetworkConfig
 from agents.planner.config import LONG_AGO, PlannerConfig, Policy
 from agents.settings import Settings
 from agents.worker_name import client_id
-from stream.events.kinds import Source
+from stream.events.kinds import READ
 from stream.events.topics import BY_NAME, partitions
 from stream.events.units import MILLI
 from stream.transport.app import Config as TransportConfig
@@ -17,7 +21,7 @@ MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 def shape(settings: Settings) -> dict[int, int]:
     """Partitions of each source topic, by its number in source coordinates."""
     counts = (settings.source_partitions, settings.fact_partitions, settings.shelves)
-    return {source: partitions(BY_NAME[source.topic], *counts) for source in Source}
+    return {source: partitions(BY_NAME[source.topic], *counts) for source in READ}
 
 
 def intake_config(settings: Settings) -> IntakeConfig:
@@ -49,12 +53,24 @@ def planner_config(settings: Settings, shelf: int) -> PlannerConfig:
         carts_max=settings.carts_max,
         proposal_expiry_ms=settings.proposal_expiry_hours * HOUR_MS,
         proposal_grace_ms=settings.proposal_grace_hours * HOUR_MS,
+        transfer_expiry_ms=settings.transfer_expiry_hours * HOUR_MS,
         stockout_limit=settings.stockout_chance_limit,
         overstock_days=settings.overstock_cover_days,
         hysteresis=settings.hysteresis_share,
         count_tolerance=settings.count_tolerance_share,
         positions_interval_ms=settings.positions_interval_ms,
         warm_until_ms=LONG_AGO if warm_until_ms is None else warm_until_ms,
+    )
+
+
+def network_config(settings: Settings) -> NetworkConfig:
+    """What the network agent depends on besides the ledger."""
+    return NetworkConfig(
+        namespace=settings.namespace,
+        shelves=settings.shelves,
+        name=settings.instance_id or f"{socket.gethostname()}:{os.getpid()}",
+        every_minutes=settings.rebalance_minutes,
+        expiry_ms=settings.transfer_expiry_hours * HOUR_MS,
     )
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
-
-import orjson
 
 from agents.commands.output import show, word
 from agents.commands.parsing import add_command, add_json
@@ -20,7 +17,13 @@ from stream.ledger.port import Peek
 from stream.ledger.redis_ledger import RedisLedger
 
 COLUMNS = ("sku", "location", "on_hand", "available", "on_order", "reorder_point", "order_up_to", "days_of_cover")
-SECTIONS = ("meta", "facts", "hot", "model")  # what a view is made of; journal and carts are large and not shown
+SECTIONS = (
+    "meta",
+    "facts",
+    "hot",
+    "model",
+    "transfers",
+)  # what a view is made of; journal and carts are large and not shown
 
 
 def add_parser(subparsers: Any) -> None:
@@ -68,7 +71,7 @@ def _wanted(args: argparse.Namespace) -> dict[str, Sequence[bytes] | None]:
     if args.location is None:
         return dict.fromkeys(SECTIONS)
     one = [row_key(args.sku, args.location).encode()]
-    return {section: one if section in ("hot", "model") else None for section in SECTIONS}
+    return {section: one if section in ("hot", "model", "transfers") else None for section in SECTIONS}
 
 
 def rows_of(settings: Settings, shelf: int, peek: Peek) -> list[dict[str, Any]]:
@@ -79,9 +82,7 @@ def rows_of(settings: Settings, shelf: int, peek: Peek) -> list[dict[str, Any]]:
     meta, hot = peek.sections["meta"], peek.sections["hot"]
     if len(meta) == 0:
         return []
-    fixed = orjson.loads(meta[b"fixed"])  # as the ledger was begun, whatever our settings say
-    fixed["shape"] = {int(source): partitions for source, partitions in fixed["shape"].items()}
-    config = replace(planner_config(settings, shelf), **fixed)
+    config = keeping.begun_with(planner_config(settings, shelf), meta)
     # rows are numbered without gaps, and a peek holds some of them: number those
     numbered = {key: row.to_bytes(4, "little") + packed[4:] for row, (key, packed) in enumerate(hot.items())}
     held = keeping.load(config, {**peek.sections, "hot": numbered}, peek.place.offset)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from stream.events.kinds import Source
+from stream.events.kinds import READ
 
 HISTORY_DAYS = 42  # closed days kept a row: six weeks, so that a weekly pattern is seen six times
 DAY_MS = 86_400_000
@@ -59,7 +59,7 @@ class PlannerConfig:
 
     shelf: int = 0
     namespace: str = "restock"
-    shape: dict[int, int] = field(default_factory=lambda: dict.fromkeys(Source, 1))  # Source -> partitions
+    shape: dict[int, int] = field(default_factory=lambda: dict.fromkeys(READ, 1))  # Source -> partitions
     shelves: int = 1
     policy: Policy = Policy()
     currency: str = "EUR"
@@ -70,6 +70,7 @@ class PlannerConfig:
     carts_max: int = 100_000  # a cart is about 200 B
     proposal_expiry_ms: int = 72 * 3_600_000
     proposal_grace_ms: int = 24 * 3_600_000
+    transfer_expiry_ms: int = 48 * 3_600_000  # from approval to shipment
     stockout_limit: float = 0.2  # chance to run out before the next confirmed receipt
     overstock_days: float = 60.0
     hysteresis: float = 0.05  # share of the threshold, at least one unit

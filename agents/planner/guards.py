@@ -58,7 +58,7 @@ def bounds(shelf: Shelf, rows: Rows) -> tuple[Ints, Ints]:
     below(over > 0, np.where(most < NEVER, most - slack(share, most) - held, NEVER))
     below(
         _orderable(shelf, rows) & (shelf.policy[rows]["periodic"] == 0),
-        np.minimum(point, h["order_up_to"] - 1) - held - h["proposed"],
+        np.minimum(point, h["order_up_to"] - 1) - held - h["proposed"] - shelf.moving(rows),
     )
     return lo, hi
 
@@ -86,7 +86,7 @@ def unsettled(shelf: Shelf, rows: Rows, closing: bool = False) -> npt.NDArray[np
     off = (h["on_hand"] < 0) != (((h["alerting"] >> shift_of("discrepancy")) & 3) > 0)
     may = off | (h["count_off_day"] > 0) | (available <= lo) | (available >= hi)
     if closing:
-        position = available + h["in_transit"] + h["on_order"]
+        position = available + h["in_transit"] + h["on_order"] + shelf.moving(rows)
         may |= (h["proposed"] > 0) & ((position > h["reorder_point"]) | ~_orderable(shelf, rows))
         may |= h["alerting"] > 0
         may |= _reviews(shelf, rows) & (

@@ -47,6 +47,7 @@ def changes(shelf: Shelf, expected: Place, messages: Any, views: int) -> Write:
             "facts": facts,
             "journal": dict(shelf.journal.changed),
             "carts": shelf.carts.pack_changes(),
+            "transfers": shelf.pack_transfers(),
         },
         messages,
         readable(shelf, view),
@@ -127,12 +128,20 @@ def load(config: PlannerConfig, sections: Mapping[str, Mapping[bytes, bytes]], o
     shelf.carts.load(dict(sections.get("carts", {})))
     hot, model = sections.get("hot", {}), sections.get("model", {})
     shelf.add_packed([(key, value, model[key]) for key, value in hot.items()])
+    shelf.add_transfers(sections.get("transfers", {}))
     rows: Rows = np.arange(shelf.n)
     if shelf.n:
         guards.unsettled(shelf, rows)
         wakes.refresh_due(shelf, rows)
         shelf.dirty_view[: shelf.n] = shelf.hot["as_of_offset"][: shelf.n] >= shelf.clean_through
     return shelf
+
+
+def begun_with(config: PlannerConfig, meta: Mapping[bytes, bytes]) -> PlannerConfig:
+    """The configuration with what was fixed when the ledger was begun, whatever our settings say."""
+    fixed = orjson.loads(meta[b"fixed"])
+    fixed["shape"] = {int(source): partitions for source, partitions in fixed["shape"].items()}
+    return replace(config, **fixed)
 
 
 def _checked(config: PlannerConfig, kept: Mapping[bytes, bytes]) -> PlannerConfig:

@@ -50,9 +50,9 @@ MOVES: dict[tuple[str, str], str] = {
 class Unlawful(Exception):
     """A move the table does not allow; nothing was changed."""
 
-    def __init__(self, status: str, move: str) -> None:
+    def __init__(self, status: str, move: str, what: str = "replenishment") -> None:
         self.status, self.move = status, move
-        super().__init__(f"a replenishment that is {status} cannot {move.replace('_', ' ')}")
+        super().__init__(f"a {what} that is {status} cannot {move.replace('_', ' ')}")
 
 
 def after(order: Order, move: str) -> str:

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from agents.planner import alerts, days, life, messages
+from agents.planner import alerts, days, handover, life, messages, transfers
 from agents.planner.config import HISTORY_DAYS, NEVER
 from agents.planner.facts import POLICY
 from agents.planner.journal import NO_DAY, LateMove
-from agents.planner.shelf import CLOSED_ONCE, FIELDS, HOT, Ahead, Alert, Order, Rows, Shelf
+from agents.planner.shelf import CLOSED_ONCE, FIELDS, HOT, Ahead, Alert, Order, Rows, Shelf, Transfer
 from models.stock import reorder
 from stream.events.cloudevents import dead_letter
 from stream.events.instants import text_from_ms as instant
@@ -124,7 +124,10 @@ class Row:
     demand_rate: float
     price: float
 
-    __slots__ = (*FIELDS, "alerts", "ahead", "key", "location", "number", "orders", "policy", "sku")
+    __slots__ = (
+        *FIELDS, "alerts", "ahead", "inbound", "key", "location", "number", "orders", "outbound", "policy", "sku",
+        "transfers", "transfers_moved",
+    )  # fmt: skip
 
     def __init__(self, shelf: Shelf, number: int, values: tuple[Any, ...]) -> None:
         for name, value in zip(FIELDS, values, strict=True):
@@ -135,6 +138,9 @@ class Row:
         self.orders: list[Order] = shelf.orders.get(number, [])
         self.alerts: dict[str, Alert] = shelf.alerts.get(number, {})
         self.ahead: dict[int, Ahead] = shelf.ahead.get(number, {})
+        self.transfers: list[Transfer] = shelf.transfers.get(number, [])
+        self.transfers_moved = False
+        self.inbound, self.outbound = int(shelf.inbound[number]), int(shelf.outbound[number])
         self.policy: Any = PolicyRow(*shelf.policy[number].tolist())
 
     @property
@@ -144,8 +150,9 @@ class Row:
 
     @property
     def position(self) -> int:
-        """Inventory position: available, in transit, on order, proposed."""
-        return self.on_hand - self.allocated + self.in_transit + self.on_order + self.proposed
+        """Inventory position: available, in transit, on order, proposed, and what transfers will bring or take."""
+        coming = self.in_transit + self.on_order + self.proposed + self.inbound - self.outbound
+        return self.on_hand - self.allocated + coming
 
     @property
     def orderable(self) -> bool:
@@ -169,6 +176,14 @@ class Row:
         self.on_order = sum(o.remaining for o in placed)
         self.confirmed = sum(o.remaining for o in placed if o.status in life.CONFIRMED or not self.policy.confirms)
 
+    def sum_transfers(self) -> None:
+        """Drop transfers that are done and bring both sums in line with the open ones."""
+        self.transfers = transfers.open_at(self.transfers)
+        counting = [t for t in self.transfers if t.counts]
+        self.inbound = sum(t.remaining for t in counting if not t.outbound)
+        self.outbound = sum(t.remaining for t in counting if t.outbound)
+        self.transfers_moved = True
+
 
 def take(shelf: Shelf, numbers: list[int]) -> dict[int, Row]:
     """Take rows out of the arrays."""
@@ -190,8 +205,19 @@ def put_back(shelf: Shelf, rows: dict[int, Row]) -> Rows:
                 where[n] = kept  # type: ignore[assignment]
             else:
                 where.pop(n, None)
+        if row.transfers_moved:
+            _put_transfers(shelf, n, row)
     shelf.dirty_hot[numbers] = shelf.dirty_view[numbers] = True
     return numbers
+
+
+def _put_transfers(shelf: Shelf, number: int, row: Row) -> None:
+    if row.transfers:
+        shelf.transfers[number] = row.transfers
+    else:
+        shelf.transfers.pop(number, None)
+    shelf.inbound[number], shelf.outbound[number] = row.inbound, row.outbound
+    shelf.changed_transfers.add(number)
 
 
 def shift_of(kind: str) -> int:
@@ -226,6 +252,8 @@ def apply(shelf: Shelf, row: Row, event: Event, before: Before) -> tuple[Effect,
         on_hand, allocated = _moves(shelf, row, event, before)
         if kind == Kind.STOCK_RECEIVED:
             out = _receive(shelf, row, event)
+        elif kind in handover.KINDS:
+            out = handover.moved(shelf, row, event)
         elif kind >= Kind.SUPPLY_ORDERED:
             out = _supply(shelf, row, event)
         on_hand = _book(shelf, row, event, on_hand, allocated)
@@ -577,8 +605,8 @@ def _moved(shelf: Shelf, row: Row, order: Order, event: Event) -> Outgoing:
 
 
 def expire(shelf: Shelf, row: Row, cause: str, now_ms: int) -> list[Outgoing]:
-    """Proposals nobody ordered in time stop counting."""
-    out = []
+    """Proposals nobody ordered, and transfers nobody shipped, in time stop counting."""
+    out = handover.expire(shelf, row, cause, now_ms)
     for order in [o for o in row.orders if o.status == "proposed" and o.expires_ms <= now_ms]:
         life.expire(order)
         row.sum_orders()
@@ -659,10 +687,10 @@ def propose(shelf: Shelf, row: Row, cause: str, now_ms: int) -> list[Outgoing]:
 
 
 def next_timer_ms(shelf: Shelf, row: Row, age_ms: int) -> int:
-    """When time alone may change the row: warm-up ends, a proposal expires, an alert's grace is over."""
+    """When time alone may change the row: warm-up ends, a proposal or transfer expires, an alert's grace is over."""
     if not shelf.live:
         return shelf.config.warm_until_ms
-    if not row.orders:
+    if not row.orders and not row.transfers:
         return NEVER
     expiry = min((o.expires_ms for o in row.orders if o.status == "proposed"), default=NEVER)
-    return min(expiry, alerts.next_change_ms(shelf, row, age_ms))
+    return min(expiry, handover.next_expiry_ms(row), alerts.next_change_ms(shelf, row, age_ms))

@@ -13,7 +13,7 @@ from stream.events.units import number_from_milli as units
 
 if TYPE_CHECKING:
     from agents.planner.machine import Row
-    from agents.planner.shelf import Alert, Order, Shelf
+    from agents.planner.shelf import Alert, Order, Shelf, Transfer
 
 SEVERITY = ("none", "info", "warning", "critical")
 
@@ -47,6 +47,29 @@ def replenishment(
     if order.expected_ms > 0:
         data["expected_at"] = instant(order.expected_ms)
     return _send(shelf, "replenishments", row, f"restock.replenishment.{what}", cause, time_ms, data, order.id)
+
+
+def transfer(
+    shelf: Shelf, row: Row, transfer: Transfer, what: str, cause: str, time_ms: int, sentence: str
+) -> Outgoing:
+    """`restock.transfer.<what>`: the transfer as its receiver, `row`, sees it."""
+    data = {
+        "transfer_id": transfer.id,
+        "status": transfer.status,
+        "sku": row.sku,
+        "from_location": transfer.other or None,
+        "to_location": row.location,
+        "quantity": units(transfer.quantity),
+        "remaining": units(transfer.remaining),
+        "lead_days": transfer.lead_days if transfer.other else None,
+        "proposed_at": instant(max(transfer.proposed_ms, 0)) if transfer.other else None,
+        "expires_at": instant(max(transfer.expires_ms, 0)) if transfer.counts else None,
+        "plan_id": transfer.plan or None,
+        "reason": transfer.reason or None,
+        "numbers": {**numbers(row), **transfer.numbers},
+        "sentence": sentence,
+    }
+    return _send(shelf, "transfers", row, f"restock.transfer.{what}", cause, time_ms, data, transfer.id)
 
 
 def alert(
@@ -85,7 +108,9 @@ def _send(
 
 def numbers(row: Row) -> dict[str, Any]:
     """The numbers behind a decision; units, days and shares."""
+    moving = {"inbound_transfers": units(row.inbound), "outbound_transfers": units(row.outbound)}
     return {
+        **(moving if row.inbound or row.outbound else {}),
         "on_hand": units(row.on_hand),
         "allocated": units(row.allocated),
         "available": units(row.available),

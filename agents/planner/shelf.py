@@ -7,7 +7,7 @@ Numbers of a row live in one structured array (`hot`), so that a row packs to by
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Any
 
@@ -51,6 +51,28 @@ class Order(msgspec.Struct, array_like=True):
     supplier: str = ""
 
 
+class Transfer(msgspec.Struct, array_like=True):
+    """One end's copy of a transfer: see transfers.py."""
+
+    id: str
+    status: str
+    outbound: bool  # whether this end is where it leaves
+    other: str  # the location at the other end
+    quantity: int  # milli
+    remaining: int
+    proposed_ms: int
+    expires_ms: int
+    plan: str
+    lead_days: float
+    reason: str
+    numbers: dict[str, float]
+
+    @property
+    def counts(self) -> bool:
+        """Whether it counts in an inventory position (shipped units are in transit instead)."""
+        return self.status in ("proposed", "approved")
+
+
 class Alert(msgspec.Struct, array_like=True):
     """An alert that is raised and not resolved."""
 
@@ -77,6 +99,8 @@ class Wake(msgspec.Struct, array_like=True):
     closing: bool
 
 
+_transfers_encode = msgspec.msgpack.Encoder(order="deterministic").encode
+unpack_transfers = msgspec.msgpack.Decoder(list[Transfer]).decode
 _tail_encode = msgspec.msgpack.Encoder().encode
 _tail_decode = msgspec.msgpack.Decoder(tuple[list[Order], dict[str, Alert], dict[int, Ahead]]).decode
 
@@ -101,6 +125,8 @@ class Shelf:
         self.orders: dict[int, list[Order]] = {}
         self.alerts: dict[int, dict[str, Alert]] = {}
         self.ahead: dict[int, dict[int, Ahead]] = {}
+        self.transfers: dict[int, list[Transfer]] = {}  # open ones, at both ends: see transfers.py
+        self.changed_transfers: set[int] = set()
         self.zones: list[str] = ["UTC"]
         self.marks: dict[tuple[int, int], int] = {}
         self.high_water: dict[tuple[int, int], int] = {}  # offset << 20 | line
@@ -143,6 +169,8 @@ class Shelf:
         self.policy = grown(at("policy"), (capacity,), POLICY)
         self.category = grown(at("category"), (capacity,), np.int64)
         self.due = grown(at("due"), (capacity,), np.int64, NEVER)
+        self.inbound = grown(at("inbound"), (capacity,), np.int64)  # of transfers not shipped yet; milli
+        self.outbound = grown(at("outbound"), (capacity,), np.int64)
         self.guard_lo = grown(at("guard_lo"), (capacity,), np.int64, LONG_AGO)
         self.guard_hi = grown(at("guard_hi"), (capacity,), np.int64, NEVER)
         self.fact_zone = grown(at("fact_zone"), (capacity,), np.int64)
@@ -217,11 +245,20 @@ class Shelf:
         return np.asarray(self.hot["on_hand"][rows] - self.hot["allocated"][rows])
 
     def position(self, rows: Rows) -> Rows:
-        """Inventory position, milli: available + in transit + on order + proposed."""
+        """Inventory position, milli: available + in transit + on order + proposed + inbound - outbound."""
         hot = self.hot
-        return np.asarray(
-            self.available(rows) + hot["in_transit"][rows] + hot["on_order"][rows] + hot["proposed"][rows]
-        )
+        coming = hot["in_transit"][rows] + hot["on_order"][rows] + hot["proposed"][rows]
+        return np.asarray(self.available(rows) + coming + self.moving(rows))
+
+    def moving(self, rows: Rows) -> Rows:
+        """What transfers that are not shipped yet will bring, less what they will take, milli."""
+        return np.asarray(self.inbound[rows] - self.outbound[rows])
+
+    def sum_transfers(self, row: int) -> None:
+        """Bring both sums in line with the row's open transfers."""
+        counting = [t for t in self.transfers.get(row, ()) if t.counts]
+        self.inbound[row] = sum(t.remaining for t in counting if not t.outbound)
+        self.outbound[row] = sum(t.remaining for t in counting if t.outbound)
 
     # -- bytes ----------------------------------------------------------------------------------------------------
 
@@ -239,6 +276,21 @@ class Shelf:
         if not (orders or alerts or ahead):
             return b""
         return _tail_encode((orders or [], dict(sorted((alerts or {}).items())), dict(sorted((ahead or {}).items()))))
+
+    def pack_transfers(self) -> dict[bytes, bytes | None]:
+        """Open transfers of the rows where they changed since the last call; None where none is left."""
+        changed = sorted(self.changed_transfers)
+        self.changed_transfers.clear()
+        kept = ((self.keys[row], self.transfers.get(row)) for row in changed)
+        return {key: _transfers_encode(transfers) if transfers else None for key, transfers in kept}
+
+    def add_transfers(self, packed: Mapping[bytes, bytes]) -> None:
+        """Load open transfers by row key; of rows that are not here, nothing."""
+        for key, transfers in sorted(packed.items()):
+            row = self.index.get(split_row_key(key.decode()))
+            if row is not None:
+                self.transfers[row] = unpack_transfers(transfers)
+                self.sum_transfers(row)
 
     def pack_model(self, rows: Rows) -> dict[bytes, bytes | None]:
         """Packed model values: version u8, closed days, forecaster state."""

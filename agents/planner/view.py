@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from agents.planner.shelf import Rows, Shelf
+from agents.planner.shelf import Rows, Shelf, Transfer, unpack_transfers
 from models.stock import reorder
 from stream.events.instants import text_from_ms as instant
+from stream.events.naming import split_row_key
 from stream.events.units import number_from_milli as units
 from stream.events.units import text_from_milli
 
@@ -23,7 +25,7 @@ def readable(shelf: Shelf, rows: Rows) -> dict[str, dict[str, str] | None]:
     available = h["on_hand"] - h["allocated"]
     quantities = {name: h[name] for name in _QUANTITIES}
     quantities["available"], quantities["backordered"] = available, np.maximum(-available, 0)
-    quantities["inventory_position"] = available + h["in_transit"] + h["on_order"] + h["proposed"]
+    quantities["inventory_position"] = available + h["in_transit"] + h["on_order"] + h["proposed"] + shelf.moving(rows)
     quantities["open_proposals"] = h["proposed"]
     texts = {name: [text_from_milli(value) for value in column.tolist()] for name, column in quantities.items()}
     rates = h["demand_rate"].tolist()
@@ -106,12 +108,41 @@ def exact(shelf: Shelf, row: int) -> dict[str, Any]:
             }
             for o in shelf.orders.get(row, ())
         ],
+        "transfers": [transfer_data(t, data["location"]) for t in shelf.transfers.get(row, ())],
         "alerts": {
             k: {"alert_id": a.id, "severity": a.severity, "raised_at": instant(a.raised_ms)}
             for k, a in shelf.alerts.get(row, {}).items()
         },
         "policy": dict(zip(shelf.policy.dtype.names or (), shelf.policy[row].tolist(), strict=True)),
     }
+
+
+def transfer_data(transfer: Transfer, location: str) -> dict[str, Any]:
+    """An open transfer as one of its ends, `location`, has it."""
+    sender, receiver = (location, transfer.other) if transfer.outbound else (transfer.other, location)
+    return {
+        "transfer_id": transfer.id,
+        "status": transfer.status,
+        "from_location": sender,
+        "to_location": receiver,
+        "quantity": units(transfer.quantity),
+        "remaining": units(transfer.remaining),
+        "lead_days": transfer.lead_days,
+        "proposed_at": instant(max(transfer.proposed_ms, 0)),
+        "expires_at": instant(max(transfer.expires_ms, 0)) if transfer.counts else None,
+        "plan_id": transfer.plan,
+        "reason": transfer.reason,
+        **transfer.numbers,
+    }
+
+
+def open_transfers(packed: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
+    """Every open transfer of a shelf's packed ones, each once: as its receiver has it."""
+    rows = []
+    for key, value in packed.items():
+        sku, location = split_row_key(key.decode())
+        rows += [{"sku": sku, **transfer_data(t, location)} for t in unpack_transfers(value) if not t.outbound]
+    return rows
 
 
 def on_hand_as_of(shelf: Shelf, row: int, instant_ms: int) -> int:

@@ -48,12 +48,25 @@ def _solve(tail: Ints, head: Ints, upper: Floats, cost: Floats) -> Ints:
     dearest = float(np.abs(cost).max(initial=0.0))
     if dearest == 0:
         return np.zeros(len(tail), dtype=np.int64)
-    nodes, ends = np.unique(np.concatenate([tail, head]), return_inverse=True)
-    steps = min(COST_STEPS, COST_MOST / (4 * (len(nodes) + 2)))
+    number, nodes = _numbered(tail, head)
+    first = int(min(tail.min(), head.min()))
+    steps = min(COST_STEPS, COST_MOST / (4 * (nodes + 2)))
     solver = min_cost_flow.SimpleMinCostFlow()
     arcs = solver.add_arcs_with_capacity_and_unit_cost(
-        ends[: len(tail)], ends[len(tail) :], upper.astype(np.int64), np.rint(cost * (steps / dearest)).astype(np.int64)
+        number[tail - first],
+        number[head - first],
+        upper.astype(np.int64),
+        np.rint(cost * (steps / dearest)).astype(np.int64),
     )
     status = solver.solve()
     assert status == solver.OPTIMAL, f"a circulation always has an answer; OR-tools says {status}"
     return np.asarray(solver.flows(arcs), dtype=np.int64)
+
+
+def _numbered(tail: Ints, head: Ints) -> tuple[Ints, int]:
+    """A number without gaps for each node from the first on, and how many there are: no sorting, nodes lie together."""
+    first, last = int(min(tail.min(), head.min())), int(max(tail.max(), head.max()))
+    there = np.zeros(last - first + 1, dtype=np.bool_)
+    there[tail - first] = there[head - first] = True
+    number: Ints = np.cumsum(there) - 1
+    return number, int(number[-1]) + 1

@@ -7,10 +7,11 @@ is coming. The numbers are written into the log: never reuse one.
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Final
 
 
 class Source(IntEnum):
-    """The topics intake reads; the number is part of a row's source coordinates."""
+    """Where a row comes from; the number is part of its source coordinates."""
 
     ORDERS = 1
     CARTS = 2
@@ -18,11 +19,15 @@ class Source(IntEnum):
     SUPPLY = 4
     CATALOG = 5
     CALENDAR = 6
+    NETWORK = 7  # the network's plan: no topic and no marks; partition 0, offset the plan's number, line the row in it
 
     @property
     def topic(self) -> str:
         """The topic's short name, without namespace."""
         return self.name.lower().replace("_", "-")
+
+
+READ: Final = tuple(source for source in Source if source is not Source.NETWORK)  # the topics intake reads
 
 
 class Kind(IntEnum):
@@ -45,6 +50,9 @@ class Kind(IntEnum):
     TRANSFER_COMING = 24  # stock.transfer_shipped, at the receiver
     TRANSFER_ARRIVED = 25  # stock.transfer_received, at the receiver
     STOCK_WRITTEN_OFF = 26
+    TRANSFER_PROPOSED = 27  # one row at each end; `raw` holds the proposal as JSON
+    TRANSFER_APPROVED = 28  # one row at each end
+    TRANSFER_CANCELLED = 29  # one row at each end
 
     SUPPLY_ORDERED = 30
     SUPPLY_CONFIRMED = 31
@@ -60,3 +68,4 @@ class Flag(IntEnum):
 
     SOLD_AT_ONCE = 1  # order.placed with "fulfilled": true
     LATE = 2  # occurred_at lies before its own source partition's mark
+    OUTBOUND = 4  # of a transfer proposed, approved or cancelled: the row where it would leave

@@ -10,7 +10,7 @@ import msgspec
 class Outgoing(NamedTuple):
     """One record of an outgoing topic. Its partition is the shelf's own number."""
 
-    topic: str  # short name: replenishments, stock-alerts, positions, forecasts, dead-letters
+    topic: str  # short name: replenishments, stock-alerts, transfers, positions, forecasts, dead-letters
     key: bytes
     value: bytes
     headers: tuple[tuple[str, bytes], ...]  # CloudEvents binary mode; holds ce_id

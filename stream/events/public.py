@@ -302,6 +302,18 @@ class TransferReceived(TransferEvent):
     type: Literal["stock.transfer_received"]
 
 
+class TransferApproved(TransferEvent):
+    """Somebody agreed to a proposed transfer; `quantity` is what will be sent, perhaps another one than proposed."""
+
+    type: Literal["transfer.approved"]
+
+
+class TransferCancelled(TransferEvent):
+    """`quantity` of a transfer that is not shipped yet will not be sent."""
+
+    type: Literal["transfer.cancelled"]
+
+
 class StockWrittenOff(MovementEvent):
     """Broken, expired, lost."""
 
@@ -382,6 +394,12 @@ class Terms(Model):
     pack_units: Quantity | None = Field(None, description="ordered in whole packs of this size")
     min_order_units: Count | None = Field(None, description="the least that can be ordered")
     max_stock_units: Count | None = Field(None, description="never order above this")
+    min_stock_units: Count | None = Field(
+        None, description="transfers leave at least this, and bring it where it lacks"
+    )
+    frozen_units: Count | None = Field(
+        None, description="not to be sent to other locations, whatever it is worth there"
+    )
     status: Literal["new", "active", "phase_out", "do_not_stock"] | None = None
     launch_on: Day | None = Field(None, description="first day it is sold")
     last_buy_on: Day | None = Field(None, description="last day it can be ordered")
@@ -403,6 +421,9 @@ class ItemFact(Fact, Terms):
     shelf_life_days: Days | None = None
     like_sku: Text | None = Field(None, description="learn from this SKU while there is no history")
     successor: Text | None = Field(None, description="the SKU that takes over its demand")
+    share: Literal["marginal", "fair"] | None = Field(
+        None, description="how scarce stock is shared by transfers: where it earns most (absent), or by days of cover"
+    )
 
 
 class PolicyFact(Fact, Terms):
@@ -434,6 +455,10 @@ class LaneFact(Fact):
     lead_days: Days | None = None
     lead_days_sd: Days | None = None
     order_cost: Money | None = Field(None, description="money a transfer, whatever its size")
+    unit_cost: Money | None = Field(None, description="money to carry a unit; absent: 0")
+    capacity_units: Amount | None = Field(None, description="most units a plan may put on it; absent: no limit")
+    capacity_weight_kg: Amount | None = Field(None, description="most weight")
+    capacity_volume_m3: Amount | None = Field(None, description="most volume")
 
 
 class SupplierFact(Fact):
@@ -542,6 +567,28 @@ class Replenishment(Model):
     sentence: str = Field(description="the same for a person")
 
 
+class Transfer(Model):
+    """Data of `restock.transfer.proposed`, `.approved`, `.shipped`, `.received`, `.cancelled` and `.expired`.
+
+    `.unlawful` tells of a move the life-cycle does not allow; the transfer is as it was.
+    """
+
+    transfer_id: str
+    status: Literal["unknown", "proposed", "approved", "shipped", "received", "cancelled", "expired"]
+    sku: str
+    from_location: str | None = Field(description="null where an unknown transfer is asked about")
+    to_location: str
+    quantity: Units
+    remaining: Units = Field(description="of quantity, not yet received or cancelled")
+    lead_days: float | None
+    proposed_at: Instant | None
+    expires_at: Instant | None = Field(description="when it stops counting unless it is shipped; null once it is")
+    plan_id: str | None = Field(description="the plan it belongs to")
+    reason: str | None = Field(description="why it was proposed, for a person")
+    numbers: Numbers = Field(description="the numbers behind it, by name with the unit last")
+    sentence: str = Field(description="what just happened, for a person")
+
+
 class Position(Model):
     """The stock of a SKU at a location, as of a moment of event time."""
 
@@ -606,7 +653,16 @@ class DeadLetter(Model):
 
 ORDER_TYPES = (OrderPlaced, OrderCancelled, OrderFulfilled, OrderReturned)
 CART_TYPES = (CartItemViewed, CartItemAdded, CartItemRemoved, CartCheckedOut)
-MOVEMENT_TYPES = (StockReceived, StockAdjusted, StockCounted, TransferShipped, TransferReceived, StockWrittenOff)
+MOVEMENT_TYPES = (
+    StockReceived,
+    StockAdjusted,
+    StockCounted,
+    TransferShipped,
+    TransferReceived,
+    StockWrittenOff,
+    TransferApproved,
+    TransferCancelled,
+)
 SUPPLY_TYPES = (SupplyOrdered, SupplyConfirmed, SupplyRescheduled, SupplyCancelled)
 CATALOG_TYPES = (ItemFact, PolicyFact, LocationFact, LaneFact, SupplierFact)
 CALENDAR_TYPES = (PriceEntry, PromotionEntry, HolidayEntry, ClosureEntry)
@@ -615,6 +671,10 @@ ALERT_EVENTS = tuple(f"restock.alert.{verb}" for verb in ("raised", "updated", "
 REPLENISHMENT_EVENTS = tuple(
     f"restock.replenishment.{status}"
     for status in ("proposed", "ordered", "confirmed", "part_received", "received", "cancelled", "expired", "unlawful")
+)
+TRANSFER_EVENTS = tuple(
+    f"restock.transfer.{status}"
+    for status in ("proposed", "approved", "shipped", "received", "cancelled", "expired", "unlawful")
 )
 POSITION_EVENT = "restock.position.changed"
 FORECAST_EVENT = "restock.forecast.made"
@@ -646,6 +706,7 @@ INCOMING: Final[dict[str, dict[str, type[Event]]]] = {
 OUTGOING: Final[dict[str, tuple[type[Model], tuple[str, ...]]]] = {
     "replenishments": (Replenishment, REPLENISHMENT_EVENTS),
     "stock-alerts": (Alert, ALERT_EVENTS),
+    "transfers": (Transfer, TRANSFER_EVENTS),
     "positions": (Position, (POSITION_EVENT,)),
     "forecasts": (Forecast, (FORECAST_EVENT,)),
     "dead-letters": (DeadLetter, (DEAD_LETTER_EVENT,)),

@@ -38,6 +38,8 @@ KINDS: Final[dict[str, Kind]] = {
     "stock.transfer_shipped": Kind.TRANSFER_LEFT,
     "stock.transfer_received": Kind.TRANSFER_ARRIVED,
     "stock.written_off": Kind.STOCK_WRITTEN_OFF,
+    "transfer.approved": Kind.TRANSFER_APPROVED,
+    "transfer.cancelled": Kind.TRANSFER_CANCELLED,
     "supply.ordered": Kind.SUPPLY_ORDERED,
     "supply.confirmed": Kind.SUPPLY_CONFIRMED,
     "supply.rescheduled": Kind.SUPPLY_RESCHEDULED,
@@ -47,7 +49,8 @@ _KIND_OF: Final = {
     model: KINDS[name] for models in public.INCOMING.values() for name, model in models.items() if name in KINDS
 }
 REFERENCE_FIELDS: Final = ("reference", "transfer_id", "reason", "order_ref")  # a type has at most one of them
-COMING_LINE: Final = "coming"  # stands for line_id in the second row of a shipped transfer
+COMING_LINE: Final = "coming"  # stands for line_id in a transfer's second row, the one where it arrives
+AT_BOTH_ENDS: Final = (public.TransferShipped, public.TransferApproved, public.TransferCancelled)
 
 
 class Row(NamedTuple):
@@ -203,9 +206,11 @@ def _movement_rows(event: public.MovementEvent, value: bytes) -> tuple[Row, ...]
     )
     if isinstance(event, public.TransferReceived):
         return (row._replace(location=event.to_location),)
-    if isinstance(event, public.TransferShipped):
-        again = hash_of(event.event_id, COMING_LINE)
-        return row, row._replace(line=1, kind=Kind.TRANSFER_COMING, location=event.to_location, event_hash=again)
+    if isinstance(event, AT_BOTH_ENDS):
+        there = row._replace(line=1, location=event.to_location, event_hash=hash_of(event.event_id, COMING_LINE))
+        if isinstance(event, public.TransferShipped):
+            return row, there._replace(kind=Kind.TRANSFER_COMING)
+        return row._replace(flags=Flag.OUTBOUND), there
     return (row,)
 
 

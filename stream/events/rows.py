@@ -50,7 +50,7 @@ SCHEMA = pa.schema(
         pa.field("replenishment_id", pa.utf8()),
         pa.field("supplier", pa.utf8()),
         pa.field("fact", pa.utf8()),  # canonical JSON
-        pa.field("raw", pa.binary()),  # only where the planner may still refuse the record
+        pa.field("raw", pa.binary()),  # a record the planner may still refuse; of a proposed transfer, the proposal
     ]
 )
 

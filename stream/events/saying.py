@@ -25,6 +25,9 @@ Hashes = npt.NDArray[np.uint64]
 SAID: Final = pa.schema([pa.field("record", pa.int64(), False), *(SCHEMA.field(name) for name in Row._fields)])
 
 
+_AT_BOTH_ENDS: Final = (Kind.TRANSFER_LEFT, Kind.TRANSFER_APPROVED, Kind.TRANSFER_CANCELLED)
+
+
 def _hash(names: pa.Array) -> Hashes:
     """xxh3_64 of each string; 0 where null."""
     raw = pc.fill_null(names, "").cast(pa.binary()).to_numpy(zero_copy_only=False)
@@ -106,19 +109,20 @@ def _movement_rows(plan: Plan, table: Table) -> dict[str, Any]:
         "event_hash": _hash_of(record["event_id"], ""),
         "reference": _reference(record),
     }
-    left = np.flatnonzero(kinds == Kind.TRANSFER_LEFT)
+    left = np.flatnonzero(np.isin(kinds, _AT_BOTH_ENDS))
     if len(left) == 0:
         return rows
-    shipped = pa.array(left)
+    moved, shipped = pa.array(left), kinds == Kind.TRANSFER_LEFT
+    rows["flags"] = np.where(np.isin(kinds, _AT_BOTH_ENDS) & ~shipped, np.uint8(Flag.OUTBOUND), np.uint8(0))
     again = {
         "record": left,
         "line": np.ones(len(left), np.int32),
-        "kind": np.full(len(left), Kind.TRANSFER_COMING, np.uint8),
-        "sku": record["sku"].take(shipped),
-        "location": to_location.take(shipped),
+        "kind": np.where(shipped, np.uint8(Kind.TRANSFER_COMING), kinds)[left],
+        "sku": record["sku"].take(moved),
+        "location": to_location.take(moved),
         "milli": record["quantity"][left],
-        "event_hash": _hash_of(record["event_id"].take(shipped), COMING_LINE),
-        "reference": rows["reference"].take(shipped),
+        "event_hash": _hash_of(record["event_id"].take(moved), COMING_LINE),
+        "reference": rows["reference"].take(moved),
     }
     both = pa.Table.from_batches([said(rows), said(again)]).combine_chunks().to_batches()[0]
     both = both.take(pa.array(np.argsort(both.column("record").to_numpy(), kind="stable")))

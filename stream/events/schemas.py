@@ -20,7 +20,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from stream.events import topics
 from stream.events.public import INCOMING, OUTGOING, Tick, type_name
 
-CONTRACT_VERSION: Final = "1.0.0"  # of the contract, not of the program: fields may be added, none taken away
+CONTRACT_VERSION: Final = "1.1.0"  # of the contract, not of the program: fields may be added, none taken away
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -77,7 +77,7 @@ def asyncapi() -> dict[str, Any]:
         "info": {
             "title": "Restock",
             "version": CONTRACT_VERSION,
-            "description": "Orders, carts, stock and supply in; replenishments, alerts and positions out. "
+            "description": "Orders, carts, stock and supply in; replenishments, alerts, transfers and positions out. "
             "What is not said here is in docs/contract.md.",
             "license": {"name": "Apache-2.0"},
         },

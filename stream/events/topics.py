@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from stream.events.kinds import Source
+from stream.events.kinds import READ
 
 _DAY_MS = 86_400_000
 
@@ -92,6 +92,9 @@ REPLENISHMENTS: Final = Topic(
 STOCK_ALERTS: Final = Topic(
     "stock-alerts", "sku", Role.SHELVES, "delete", 30 * _DAY_MS, "alerts raised, updated and resolved"
 )
+TRANSFERS: Final = Topic(
+    "transfers", "sku", Role.SHELVES, "delete", 30 * _DAY_MS, "what to send where, and what became of it"
+)
 POSITIONS: Final = Topic(
     "positions", "sku@location", Role.SHELVES, "compact", -1, "the stock of every SKU-location, as it stands", _COMPACT
 )
@@ -118,15 +121,17 @@ TOPICS: Final = (
     SKU_EVENTS,
     REPLENISHMENTS,
     STOCK_ALERTS,
+    TRANSFERS,
     POSITIONS,
     FORECASTS,
     DEAD_LETTERS,
 )
 BY_NAME: Final = {topic.name: topic for topic in TOPICS}
-SOURCES: Final = {BY_NAME[source.topic].name: source for source in Source}  # short name -> number in source coordinates
+SOURCES: Final = {BY_NAME[source.topic].name: source for source in READ}  # short name -> number in source coordinates
 OUTGOING: Final = (
     REPLENISHMENTS,
     STOCK_ALERTS,
+    TRANSFERS,
     POSITIONS,
     FORECASTS,
 )  # one transactional producer a shelf writes all of these

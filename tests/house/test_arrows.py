@@ -32,6 +32,7 @@ ARROWS = (
     Arrow("stream/*", ("stream",)),
     Arrow("agents/intake/agent.py", ("agents.intake", "agents.clock", "agents.metrics", "stream")),
     Arrow("agents/planner/agent.py", ("agents.planner", "agents.clock", "agents.metrics", "stream")),
+    Arrow("agents/network/agent.py", ("agents.network", "stream")),
     Arrow("agents/intake/*", ("agents.intake", *PURE_ROOM), (*CLOCKS_AND_WORLD, *NEIGHBOURS)),
     Arrow("agents/planner/*", ("agents.planner", *PURE_ROOM), (*CLOCKS_AND_WORLD, *NEIGHBOURS)),
     Arrow("agents/shop/door/*", ("agents", "stream")),
@@ -39,6 +40,11 @@ ARROWS = (
         "agents/shop/*",
         ("agents.shop", "agents.planner.days", "stream.events", "stream.errors"),
         (*CLOCKS_AND_WORLD, *NEIGHBOURS, "agents.shop.door"),
+    ),
+    Arrow(
+        "agents/network/*",
+        ("agents.network", "agents.plan", "agents.planner", *PURE_ROOM),
+        (*CLOCKS_AND_WORLD, *NEIGHBOURS),
     ),
     Arrow("agents/*", ("agents", "models", "stream")),
 )

@@ -14,6 +14,7 @@ from agents.planner.config import DAY_MS, PlannerConfig, Policy
 from agents.planner.fold import fold
 from agents.planner.keeping import changes, load, place
 from agents.planner.shelf import Shelf
+from agents.planner.transfers import Proposal, write_proposal
 from agents.planner.wakes import sweep
 from stream.events.facts import fact_text
 from stream.events.kinds import Flag, Kind, Source
@@ -40,6 +41,8 @@ class World:
         self.random = random.Random(seed)
         self.next = {(s, p): 0 for s, n in SHAPE.items() for p in range(n)}
         self.rows: list[dict[str, Any]] = []
+        self.plans = 0
+        self.transfers: list[dict[str, Any]] = []
         self.records: list[SkuRecord] = []
 
     def row(
@@ -54,9 +57,10 @@ class World:
         **more: Any,
     ) -> None:
         """Add a row."""
-        source = Source.ORDERS if kind < 20 else Source.STOCK_MOVEMENTS
-        offset = self.next[source, partition]
-        self.next[source, partition] += 1
+        source = more.get("source", Source.ORDERS if kind < 20 else Source.STOCK_MOVEMENTS)
+        offset = self.next.get((source, partition), 0)
+        if source != Source.NETWORK:
+            self.next[source, partition] += 1
         row = {
             "kind": kind,
             "sku": sku,
@@ -82,6 +86,35 @@ class World:
             "raw": None,
         }
         self.rows.append({**row, **more})
+
+    def propose(
+        self, at_ms: int, sku: str, sender: str, receiver: str, units: float, expires_ms: int, id: str = ""
+    ) -> str:
+        """A plan of one transfer: a row at each end. Returns its id."""
+        self.plans += 1
+        name = id or f"T-{self.plans}"
+        proposal = Proposal(sender, receiver, expires_ms, f"plan-{self.plans}", 1.0, "because", {"gain": 3.0})
+        for line, (location, flags) in enumerate(((sender, Flag.OUTBOUND), (receiver, 0))):
+            self.row(
+                Kind.TRANSFER_PROPOSED, at_ms, sku=sku, location=location, units=units, source=Source.NETWORK,
+                offset=self.plans, line=line, flags=flags, reference=name, raw=write_proposal(proposal),
+                event_hash=9_000_000_007 + self.plans * 2 + line,
+            )  # fmt: skip
+        self.transfers.append({"sku": sku, "sender": sender, "receiver": receiver, "units": units, "reference": name})
+        return name
+
+    def move(self, kind: Kind, at_ms: int, transfer: dict[str, Any], units: float) -> None:
+        """What a shop says of a transfer, as intake writes it: shipped, approved and cancelled at both ends."""
+        sku, reference = transfer["sku"], transfer["reference"]
+        at, to = transfer["sender"], transfer["receiver"]
+        if kind == Kind.TRANSFER_LEFT:
+            self.row(kind, at_ms, sku=sku, location=at, units=units, reference=reference)
+            self.row(Kind.TRANSFER_COMING, at_ms, sku=sku, location=to, units=units, reference=reference)
+        elif kind == Kind.TRANSFER_ARRIVED:
+            self.row(kind, at_ms, sku=sku, location=to, units=units, reference=reference)
+        else:
+            self.row(kind, at_ms, sku=sku, location=at, units=units, reference=reference, flags=Flag.OUTBOUND)
+            self.row(kind, at_ms, sku=sku, location=to, units=units, reference=reference)
 
     def order(self, at_ms: int, order: int, *, at_once: bool = True, **more: Any) -> None:
         """An order line."""
@@ -161,7 +194,15 @@ def _something(
         w.row(kind, at, sku=sku, location=location, units=20, reference=ref, expected_ms=at + 2 * DAY_MS)
     elif what < 0.88:
         w.row(Kind.STOCK_RECEIVED, at, sku=sku, location=location, units=10, reference=f"PO{rng.randint(0, 9)}")
-    elif what < 0.91:
+    elif what < 0.895:
+        ends = ("L", "M") if location == "L" else ("M", "L")
+        w.propose(at, sku, *ends, rng.randint(1, 9), at + rng.choice((HOUR_MS, 20 * HOUR_MS, 3 * DAY_MS)))
+    elif what < 0.93 and w.transfers:
+        one = rng.choice(w.transfers[-6:])
+        kinds = (Kind.TRANSFER_APPROVED, Kind.TRANSFER_LEFT, Kind.TRANSFER_ARRIVED, Kind.TRANSFER_CANCELLED)
+        for kind in rng.choice((kinds[:1], kinds[:2], kinds[1:3], kinds[:3], kinds[3:])):
+            w.move(kind, at, one, one["units"] if rng.random() < 0.7 else rng.randint(1, 9))
+    elif what < 0.94:
         w.row(Kind.TRANSFER_COMING, at, sku=sku, location=location, units=4)
         if rng.random() < 0.7:
             w.row(Kind.TRANSFER_ARRIVED, at, sku=sku, location=location, units=rng.choice((2, 4, 6)))
