@@ -94,7 +94,7 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[App, RedisLedger, Ne
         lambda: solve_apart(settings),
         wiring.network_config(settings),
         now_ms,
-        watching.NetworkWatcher(),
+        watching.NetworkWatcher(settings.rebalance_minutes),
     )
     # A broker without producer ids is the embedded one, whose log end is one short.
     config = wiring.transport_config(settings, end_slack=0 if there else 1)

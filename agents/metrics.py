@@ -139,6 +139,9 @@ NETWORK_GAP_RATIO = _gauge(
 NETWORK_PLAN_AGE_SECONDS = _gauge(
     "network_plan_age_seconds", "Age of the standing plan, on the worker that leads; 0 where there is none."
 )
+NETWORK_SCHEDULE_SECONDS = _gauge(
+    "network_schedule_seconds", "Time between two plans by schedule; 0 where there is none: plans on demand only."
+)
 TRANSFERS_OPEN = _gauge("transfers_open", "Transfers that are proposed, approved or shipped.", "shelf", "status")
 
 BUILD_INFO = _gauge("build_info", "1; the label says which version this worker is.", "version")

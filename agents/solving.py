@@ -21,6 +21,7 @@ from agents.network import snapshot
 from agents.network.balance import Answer, decide, pack_answer
 from agents.network.picture import problem
 from agents.plan.answer import as_json
+from agents.planner import versions
 from agents.planner.config import LONG_AGO
 from agents.planner.shelf import Shelf
 from agents.settings import Settings, load
@@ -132,6 +133,12 @@ async def _read(settings: Settings, ledger: RedisLedger, number: int) -> Shelf:
         if shelf is None:
             await asyncio.sleep(READ_AGAIN_S)
             continue
+        if shelf.version < versions.NEWEST:
+            raise SolveFailed(
+                f"shelf {number} still decides as an older release does",
+                f"it has version {shelf.version}, this code {versions.NEWEST}; older workers know no transfers",
+                "finish the upgrade: see docs/deploy.md",
+            )
         if shelf.watermark_ms == LONG_AGO or not shelf.live:
             raise SolveFailed(
                 f"shelf {number} decides nothing yet",

@@ -190,7 +190,10 @@ class Queue:
 
 
 class NetworkWatcher:
-    """Counts for the network agent."""
+    """Counts for the network agent; `every_minutes` is its schedule."""
+
+    def __init__(self, every_minutes: int) -> None:
+        metrics.NETWORK_SCHEDULE_SECONDS.set(every_minutes * 60)
 
     def led(self, leads: bool) -> None:
         """Whether we lead."""

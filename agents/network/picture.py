@@ -17,9 +17,8 @@ import numpy.typing as npt
 import orjson
 
 from agents.plan.tables import FAIR_DAYS_FACTOR, Problem
-from agents.planner.plan import horizon_days
+from agents.planner.plan import horizon_days, outlook
 from agents.planner.shelf import Rows, Shelf
-from models.demand import baseline
 from models.network import strata
 from models.network.plan import NOTHING_FIXED
 from models.network.transfer import Goods, Lanes, Picture
@@ -51,9 +50,8 @@ class Grid:
 def distributions(shelf: Shelf, rows: Rows, days: Rows, levels: Floats) -> tuple[Floats, Floats]:
     """Mean (n,) and quantiles (q, n) of demand over the coming `days` (n,) of these rows, units, as the planner sees
     it."""
-    state, today = np.ascontiguousarray(shelf.model[rows]), shelf.hot["day"][rows] - 1
-    outlook = baseline.outlook(state, shelf.pool, today, days, levels)
-    return outlook.mean_sum_units, outlook.quantile_sum_units.T
+    made = outlook(shelf, rows, days[:, None], levels)
+    return made.mean_sum_units[:, 0], made.quantile_sum_units[:, 0].T
 
 
 def problem(shelves: Sequence[Shelf], budget: float = np.inf) -> Problem:

@@ -229,10 +229,56 @@ STOCK = [
     ),
 ]
 
+NETWORK = [
+    Panel(
+        "Transfers open",
+        "Proposed, approved, and shipped but not received.",
+        "none",
+        {"{{status}}": "sum by (status) (restock_transfers_open)"},
+    ),
+    Panel(
+        "Transfer plans",
+        "Solves of the last day by outcome; failed ones leave the last plan standing.",
+        "none",
+        {"{{status}}": "sum by (status) (increase(restock_network_solves_total[1d]))"},
+    ),
+    Panel(
+        "Plan age and schedule",
+        "The age comes down with each plan; it should not pass the schedule by much.",
+        "s",
+        {"age": "max(restock_network_plan_age_seconds)", "schedule": "max(restock_network_schedule_seconds)"},
+    ),
+    Panel(
+        "Solve time",
+        "Of the last solve, in a process of its own.",
+        "s",
+        {"{{instance}}": "max by (instance) (restock_network_solve_seconds)"},
+    ),
+    Panel(
+        "Gap of the plan",
+        "How far the last plan may be from the best one.",
+        "percentunit",
+        {"{{instance}}": "max by (instance) (restock_network_gap_ratio)"},
+    ),
+    Panel(
+        "Leader of the network agent",
+        "Exactly one worker, but for the seconds of a change.",
+        "none",
+        {"{{instance}}": "max by (instance) (restock_network_leader)"},
+    ),
+]
+
 DASHBOARDS: dict[str, tuple[str, dict[str, list[Panel]]]] = {
     "restock": (
         "Restock",
-        {"Now": NOW, "Flow": FLOW, "How long it takes": TIMES, "Ledger and worker": LEDGER, "Stock": STOCK},
+        {
+            "Now": NOW,
+            "Flow": FLOW,
+            "How long it takes": TIMES,
+            "Ledger and worker": LEDGER,
+            "Stock": STOCK,
+            "Transfers": NETWORK,
+        },
     ),
 }
 

@@ -23,7 +23,7 @@ TERMS = {
     "supplier": "acme", "lead_days": 7, "lead_days_sd": 1.5, "review_days": 1, "service_level": 0.95,
     "review": "periodic", "cover_days": 14, "service_measure": "fill", "unit_cost": 2,
     "unit_price": 3.5, "order_cost": 20, "holding_cost_rate_year": 0.25, "pack_units": 6, "min_order_units": 12,
-    "max_stock_units": 100, "status": "active", "launch_on": "2026-01-01", "last_buy_on": "2026-12-31",
+    "max_stock_units": 100, "min_stock_units": 3, "frozen_units": 1, "status": "active", "launch_on": "2026-01-01", "last_buy_on": "2026-12-31",
 }  # fmt: skip
 ENTRY = {"entry_id": "e1", "first_day": "2026-02-01", "last_day": "2026-02-14", "name": "sale"}
 
@@ -46,6 +46,8 @@ GOOD: dict[str, list[dict[str, Any]]] = {
         event("stock.counted", **{**STOCK, "quantity": 0}),
         event("stock.transfer_shipped", **TRANSFER),
         event("stock.transfer_received", **TRANSFER),
+        event("transfer.approved", **TRANSFER),
+        event("transfer.cancelled", **TRANSFER),
         event("stock.written_off", **STOCK, reason="broken"),
     ],
     "supply": [
@@ -57,11 +59,14 @@ GOOD: dict[str, list[dict[str, Any]]] = {
     "catalog": [
         event(
             "catalog.item", sku="A1", name="apple", category="fruit", weight_kg=0.2, volume_m3=0.001,
-            shelf_life_days=14, like_sku="A0", successor="A2", **TERMS,
+            shelf_life_days=14, like_sku="A0", successor="A2", share="fair", **TERMS,
         ),
         event("catalog.policy", sku="A1", location="shop", **TERMS),
         event("catalog.location", location="shop", name="Shop", timezone="Europe/Berlin", closed_weekdays=[7]),
-        event("catalog.lane", from_location="mall", to_location="shop", lead_days=1, lead_days_sd=0, order_cost=5),
+        event(
+            "catalog.lane", from_location="mall", to_location="shop", lead_days=1, lead_days_sd=0, order_cost=5,
+            unit_cost=0.1, capacity_units=100, capacity_weight_kg=500, capacity_volume_m3=2.5,
+        ),
         event(
             "catalog.supplier", supplier="acme", name="Acme", confirms=False, lead_days=7, lead_days_sd=2,
             review_days=7, order_cost=20,

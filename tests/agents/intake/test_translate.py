@@ -123,6 +123,19 @@ def test_a_shipped_transfer_is_two_rows_and_a_received_one_is_one() -> None:
     assert left["event_hash"] != coming["event_hash"]
 
 
+@pytest.mark.parametrize(
+    ("type", "kind"),
+    [("transfer.approved", Kind.TRANSFER_APPROVED), ("transfer.cancelled", Kind.TRANSFER_CANCELLED)],
+)
+def test_what_is_decided_of_a_transfer_reaches_both_its_ends(type: str, kind: Kind) -> None:
+    """A row where it would leave, marked so, and one where it would arrive."""
+    there, here = one("stock-movements", type)
+    assert (there["kind"], there["location"], there["line"], there["flags"]) == (kind, "shop", 0, Flag.OUTBOUND)
+    assert (here["kind"], here["location"], here["line"], here["flags"]) == (kind, "mall", 1, 0)
+    assert there["reference"] == here["reference"] == "t1"
+    assert there["event_hash"] != here["event_hash"]
+
+
 def test_a_count_keeps_its_bytes() -> None:
     """The planner may still refuse it, and a dead letter needs the record."""
     (row,) = one("stock-movements", "stock.counted")
