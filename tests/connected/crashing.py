@@ -16,8 +16,10 @@ from typing import Any
 
 from agents.cli import main
 from agents.intake import agent as intake
+from agents.network import balance
 from agents.planner import agent as planner
 from stream.ledger.kafka_publisher import KafkaPublisher
+from stream.ledger.office import RedisOffice
 from stream.ledger.redis_ledger import RedisLedger
 from stream.transport.sender import KafkaSender
 
@@ -71,6 +73,16 @@ def folded() -> None:
     planner.fold = wrapped
 
 
+def in_small_lots(hook: Callable[[], None]) -> Callable[[], None]:
+    """A plan told three transfers at a time, so that there is a midst of it."""
+
+    def applied() -> None:
+        balance.TELL_TRANSFERS = 3
+        hook()
+
+    return applied
+
+
 STEPS: dict[int, Callable[[], None]] = {
     2: lambda: before(intake.Intake, "poll"),
     3: lambda: after(KafkaSender, "send", lambda _, records: len(records) > 0),
@@ -79,6 +91,9 @@ STEPS: dict[int, Callable[[], None]] = {
     6: lambda: after(RedisLedger, "keep", lambda _, writes: any(w.out for _, w in writes)),
     7: lambda: after(KafkaPublisher, "publish"),
     8: lambda: after(RedisLedger, "sent", lambda _, __, through, ___: through >= 0),
+    # of a plan of the network agent, see agents/network/agent.py
+    25: in_small_lots(lambda: before(RedisOffice, "sent")),
+    26: in_small_lots(lambda: after(RedisOffice, "sent")),
 }
 
 if __name__ == "__main__":

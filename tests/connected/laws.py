@@ -47,7 +47,7 @@ def hold(at: Installation) -> dict[str, int]:
     for shelf in range(at.settings.shelves):
         records = log_of(at, shelf)
         counted["log_records"] += len(records)
-        _law_of_state(at, shelf, records, counted)
+        law_of_state(at, shelf, records, counted)
         kept = _law_of_intake(shelf, records, undisturbed, counted)
         _law_of_the_whole(at, shelf, records, kept, counted)
     _counts(at, batches, undisturbed, counted)
@@ -61,12 +61,12 @@ def state_holds(at: Installation) -> dict[str, int]:
     for shelf in range(at.settings.shelves):
         records = log_of(at, shelf)
         counted["switches"] += sum(record.switch > 0 for record in records)
-        _law_of_state(at, shelf, records, counted)
+        law_of_state(at, shelf, records, counted)
         _law_of_intake(shelf, records, undisturbed, counted)
     return dict(counted)
 
 
-def _law_of_state(at: Installation, shelf: int, records: Sequence[rows.SkuRecord], counted: Counter[str]) -> None:
+def law_of_state(at: Installation, shelf: int, records: Sequence[rows.SkuRecord], counted: Counter[str]) -> None:
     """1: the same log gives the same state bytes and the same messages, each published once."""
     store = refolded(at, shelf, records)
     dump = at.dump(shelf)

@@ -23,7 +23,8 @@ TERMS = {
     "supplier": "acme", "lead_days": 7, "lead_days_sd": 1.5, "review_days": 1, "service_level": 0.95,
     "review": "periodic", "cover_days": 14, "service_measure": "fill", "unit_cost": 2,
     "unit_price": 3.5, "order_cost": 20, "holding_cost_rate_year": 0.25, "pack_units": 6, "min_order_units": 12,
-    "max_stock_units": 100, "min_stock_units": 3, "frozen_units": 1, "status": "active", "launch_on": "2026-01-01", "last_buy_on": "2026-12-31",
+    "max_stock_units": 100, "min_stock_units": 3, "frozen_units": 1, "status": "active",
+    "launch_on": "2026-01-01", "last_buy_on": "2026-12-31",
 }  # fmt: skip
 ENTRY = {"entry_id": "e1", "first_day": "2026-02-01", "last_day": "2026-02-14", "name": "sale"}
 
