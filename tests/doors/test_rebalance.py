@@ -1,0 +1,169 @@
+"""`restock rebalance` and `restock transfers`: what stands in the ledger and the office, and a real solve apart."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from agents import cli
+from agents.network.balance import read_answer
+from agents.planner import keeping
+from agents.settings import Settings
+from agents.solving import SolveFailed, solve_apart
+from agents.wiring import default_policy
+from stream.ledger.office import RedisOffice
+from stream.ledger.redis_ledger import RedisLedger
+from tests.agents.network.shops import Net, two_shops
+from tests.agents.network.test_picture import decided, put
+from tests.doors.conftest import Neighbours
+
+T = TypeVar("T")
+
+
+@pytest.fixture
+def settings(neighbours: Neighbours, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """An installation of one shelf."""
+    made = neighbours.settings(shelves=1)
+    neighbours.set_variables(monkeypatch, made)
+    return made
+
+
+def keep(settings: Settings, proposed: bool) -> Net:
+    """Two shops short of what a warehouse has, kept; with the plan told, or not."""
+    here = {"shelves": 1, "namespace": settings.namespace, "policy": default_policy(settings)}
+    net = two_shops(**here)
+    if proposed:
+        put(net, decided(net))
+
+    async def write() -> None:
+        ledger = RedisLedger(settings.redis_url, settings.namespace)
+        held = await ledger.acquire(0)
+        assert await ledger.keep([(held, keeping.changes(net.shelf, held.place, [], 0))]) == [None]
+        await ledger.close()
+
+    asyncio.run(write())
+    return net
+
+
+def printed(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, Any]]:
+    assert cli.main([*words, "--json"]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def of_office(settings: Settings, story: Any) -> Any:
+    async def tell() -> Any:
+        office = RedisOffice(settings.redis_url, settings.namespace)
+        try:
+            return await story(office)
+        finally:
+            await office.close()
+
+    return asyncio.run(tell())
+
+
+def run(work: Awaitable[T]) -> T:
+    async def done() -> T:
+        return await work
+
+    return asyncio.run(done())
+
+
+def test_open_transfers_are_listed_once_and_by_what_is_asked(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each as its receiver has it, with lane, quantity, reason and expiry."""
+    net = keep(settings, proposed=True)
+    rows = printed(capsys, "transfers")
+    assert [(row["from_location"], row["to_location"]) for row in rows] == [("W", "L"), ("W", "M")]
+    assert [row["quantity"] for row in rows] == [
+        net.shelf.inbound[net.shelf.index["A", place]] / 1000 for place in ("L", "M")
+    ]
+    assert all(row["reason"] and row["expires_at"] and row["expected_gain"] > 0 for row in rows)
+    assert printed(capsys, "transfers", "--to", "M") == rows[1:]
+    assert printed(capsys, "transfers", "--status", "shipped") == []
+    assert cli.main(["transfers"]) == 0
+    assert rows[0]["transfer_id"] in capsys.readouterr().out
+
+
+def test_a_solve_in_a_process_of_its_own_answers_what_it_would_here(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Through Redis, a child process and back: the same moves; `try` proposes nothing."""
+    net = keep(settings, proposed=False)
+    answer = read_answer(run(solve_apart(settings)))
+    assert sorted(answer.moves, key=lambda m: m.receiver) == decided(net)
+    assert answer.offsets == {"0": net.shelf.offset}
+    assert answer.summary["status"] == "optimal"
+    shown = printed(capsys, "rebalance", "try")
+    assert [row["quantity"] for row in shown] == [m.milli / 1000 for m in answer.moves]
+    assert of_office(settings, lambda office: office.plan()) is None
+
+
+def test_a_shelf_that_decides_nothing_yet_is_named(settings: Settings) -> None:
+    """An empty ledger: the reason is the child's own."""
+    with pytest.raises(SolveFailed) as failed:
+        run(solve_apart(settings))
+    assert "shelf 0 decides nothing yet" in failed.value.detail
+
+
+def test_a_solve_is_bounded_in_time_and_in_memory(settings: Settings, tmp_path: Path) -> None:
+    """One that hangs is killed and gone; one that takes too much ends with the reason."""
+    hangs = tmp_path / "hangs.py"
+    note = tmp_path / "pid"
+    hangs.write_text(f"import os, time\nopen({str(note)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)\n")
+    with pytest.raises(SolveFailed, match="too long"):
+        run(solve_apart(settings.changed(rebalance_seconds=6), ("-S", str(hangs))))
+    assert note.exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text()), 0)
+    greedy = tmp_path / "greedy.py"
+    greedy.write_text(
+        "import sys\nfrom agents import solving\n"
+        "async def solve(settings):\n    return bytearray(3 << 30)\n"
+        "solving.solve = solve\nsys.exit(solving.main())\n"
+    )
+    with pytest.raises(SolveFailed) as failed:
+        run(solve_apart(settings.changed(rebalance_memory_mb=512), (str(greedy),)))
+    assert "RESTOCK_REBALANCE_MEMORY_MB" in failed.value.detail
+    with pytest.raises(SolveFailed) as failed:
+        run(solve_apart(settings, ("-c", "import os; os.kill(os.getpid(), 9)")))
+    assert "signal 9" in failed.value.detail
+
+
+def test_status_says_who_leads_and_why_there_is_no_plan(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody, then a leader, then what came of a request."""
+    (before,) = printed(capsys, "rebalance", "status")
+    assert (before["leader"], before["standing_plan"], before["waiting"]) == (None, None, False)
+
+    async def fails(office: RedisOffice) -> None:
+        await office.lead("t", 60_000, "worker-7")
+        await office.note("t", json.dumps({"status": "failed", "why": "too slow", "at_ms": 0}), "r")
+        await office.ask("another")
+
+    of_office(settings, fails)
+    (after,) = printed(capsys, "rebalance", "status")
+    assert (after["leader"], after["status"], after["why"], after["waiting"]) == (
+        "worker-7",
+        "failed",
+        "too slow",
+        True,
+    )
+    assert cli.main(["rebalance", "status"]) == 0
+    assert "worker-7" in capsys.readouterr().out
+
+
+def test_nobody_who_answers_is_said(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`now` without a worker: exit code 1, and the request stands for whoever comes."""
+    monkeypatch.setattr("agents.commands.rebalance.MARGIN_S", 0)
+    monkeypatch.setenv("RESTOCK_REBALANCE_SECONDS", "1")
+    assert cli.main(["rebalance", "now"]) == 1
+    assert "nobody leads" in capsys.readouterr().err
+    assert of_office(settings, lambda office: office.book()).wanted != ""
