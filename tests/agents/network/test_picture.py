@@ -190,12 +190,16 @@ def test_a_snapshot_is_the_shelf() -> None:
         net.shelf.changed_facts = set(net.shelf.facts.facts)
         assert await ledger.keep([(held, changes(net.shelf, held.place, [], 0))]) == [None]
         whole = await snapshot.read(ledger, 0, net.config)
-        peek, count = ledger.peek, iter(range(9))
+        peek, packed = ledger.peek, net.shelf.pack_hot(np.arange(net.shelf.n))
+        net.shelf.hot["day"][1] += 1
+        later = net.shelf.pack_hot(np.arange(net.shelf.n))
+        net.shelf.hot["day"][1] -= 1
 
         async def closing(shelf: int, wanted: Any) -> Any:
             found = await peek(shelf, wanted)
-            if next(count) > 0:
-                found.sections["meta"] = {b"pool": b"another"}
+            if "model" in wanted:
+                assert found.sections["hot"] == packed
+                found.sections["hot"] = later
             return found
 
         ledger.peek = closing  # type: ignore[method-assign]
