@@ -10,11 +10,13 @@ is not done at the end of it is killed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from agents import wiring
 from agents.network import snapshot
@@ -77,6 +79,7 @@ def main() -> int:
     """Solve once; the answer goes to standard output, what is wrong to standard error."""
     settings = load()
     os.nice(NICE)
+    _first_to_go()
     limit = settings.rebalance_memory_mb << 20
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     try:
@@ -92,6 +95,12 @@ def main() -> int:
         return 1
     sys.stdout.buffer.write(pack_answer(answer))
     return 0
+
+
+def _first_to_go() -> None:
+    """Where a container's memory ends, which the worker shares, the kernel is to end this process and not the worker."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 async def solve(settings: Settings) -> Answer:
