@@ -98,7 +98,7 @@ def main() -> int:
 
 
 def _first_to_go() -> None:
-    """Where a container's memory ends, which the worker shares, the kernel is to end this process and not the worker."""
+    """Where the memory of a container ends, which the worker shares, the kernel is to end this and not the worker."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 
