@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from agents import cli
+from agents import cli, solving
 from agents.network.balance import read_answer
-from agents.planner import keeping
+from agents.planner import keeping, versions
 from agents.settings import Settings
 from agents.solving import SolveFailed, solve_apart
 from agents.wiring import default_policy
@@ -110,6 +110,16 @@ def test_a_shelf_that_decides_nothing_yet_is_named(settings: Settings) -> None:
     with pytest.raises(SolveFailed) as failed:
         run(solve_apart(settings))
     assert "shelf 0 decides nothing yet" in failed.value.detail
+
+
+def test_a_namespace_in_the_midst_of_an_upgrade_plans_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers of the older release would not know the rows: the solve says so."""
+    keep(settings, proposed=False)
+    monkeypatch.setattr(versions, "NEWEST", versions.NEWEST + 1)
+    with pytest.raises(SolveFailed, match="as an older release does"):
+        run(solving.read_shelves(settings))
 
 
 def test_a_solve_is_bounded_in_time_and_in_memory(settings: Settings, tmp_path: Path) -> None:
