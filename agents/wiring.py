@@ -10,7 +10,7 @@ from agents.network.agent import NetworkConfig
 from agents.planner.config import LONG_AGO, PlannerConfig, Policy
 from agents.settings import Settings
 from agents.worker_name import client_id
-from stream.events.kinds import READ
+from stream.events.kinds import Source
 from stream.events.topics import BY_NAME, partitions
 from stream.events.units import MILLI
 from stream.transport.app import Config as TransportConfig
@@ -21,7 +21,7 @@ MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 def shape(settings: Settings) -> dict[int, int]:
     """Partitions of each source topic, by its number in source coordinates."""
     counts = (settings.source_partitions, settings.fact_partitions, settings.shelves)
-    return {source: partitions(BY_NAME[source.topic], *counts) for source in READ}
+    return {source: partitions(BY_NAME[source.topic], *counts) for source in Source}
 
 
 def intake_config(settings: Settings) -> IntakeConfig:

@@ -19,7 +19,7 @@ from agents.commands.doctor import Finding
 from agents.installation import installation
 from agents.settings import Settings
 from stream.errors import Away
-from stream.events.kinds import READ
+from stream.events.kinds import Source
 from stream.events.topics import BY_NAME, full_name, partitions
 from stream.ledger.redis_ledger import RedisLedger
 from stream.transport import topics_admin
@@ -190,7 +190,7 @@ def _unlike(shape: dict[str, Any], settings: Settings) -> Iterator[str]:
     """Numbers of partitions that differ from the settings, a sentence each."""
     if shape["shelves"] != settings.shelves:
         yield f"it was begun with {shape['shelves']} shelves, RESTOCK_SHELVES is {settings.shelves}"
-    for source in READ:
+    for source in Source:
         begun = shape["shape"].get(str(int(source)))
         now = partitions(BY_NAME[source.topic], settings.source_partitions, settings.fact_partitions, settings.shelves)
         if begun != now:

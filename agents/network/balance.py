@@ -18,7 +18,7 @@ from agents.planner.messages import identity
 from agents.planner.shelf import Shelf
 from agents.planner.transfers import Proposal, write_proposal
 from models.network.plan import plan
-from stream.events.kinds import Flag, Kind, Source
+from stream.events.kinds import NETWORK, Flag, Kind
 from stream.events.partition import shelf_of
 from stream.events.reading import COMING_LINE, hash_of
 from stream.events.rows import encode, from_columns
@@ -149,7 +149,7 @@ def _rows(plan: Plan, n: int) -> Iterator[dict[str, Any]]:
             "location": location,
             "milli": move.milli,
             "occurred_ms": plan.as_of_ms,
-            "source": Source.NETWORK,
+            "source": NETWORK,
             "partition": 0,
             "offset": plan.number,
             "line": line,

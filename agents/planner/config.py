@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from stream.events.kinds import READ
+from stream.events.kinds import Source
 
 HISTORY_DAYS = 42  # closed days kept a row: six weeks, so that a weekly pattern is seen six times
 DAY_MS = 86_400_000
@@ -59,7 +59,7 @@ class PlannerConfig:
 
     shelf: int = 0
     namespace: str = "restock"
-    shape: dict[int, int] = field(default_factory=lambda: dict.fromkeys(READ, 1))  # Source -> partitions
+    shape: dict[int, int] = field(default_factory=lambda: dict.fromkeys(Source, 1))  # Source -> partitions
     shelves: int = 1
     policy: Policy = Policy()
     currency: str = "EUR"

@@ -17,7 +17,7 @@ from agents.planner.config import LONG_AGO
 from agents.planner.journal import ENTRY, LATE, NO_DAY, SOLD_AT_ONCE, LateMove, demand_day, late_moves
 from agents.planner.shelf import Rows, Shelf
 from stream.events.facts import key_of, key_text
-from stream.events.kinds import Flag, Kind, Source
+from stream.events.kinds import Flag, Kind, source_name
 from stream.events.naming import row_key, split_row_key
 from stream.events.outgoing import Outgoing
 from stream.events.rows import SkuRecord, numbers
@@ -111,10 +111,10 @@ def _admit(shelf: Shelf, c: Columns, out: Outcome) -> Rows:
     twice = int(len(keep) - np.count_nonzero(fresh))
     if twice:
         for topic, count in zip(*np.unique(c["source"][keep][~fresh], return_counts=True), strict=True):
-            shelf.counters[f"repeated:{Source(int(topic)).topic}"] += int(count)
+            shelf.counters[f"repeated:{source_name(int(topic))}"] += int(count)
     keep = keep[fresh]
     for topic, count in zip(*np.unique(c["source"][keep], return_counts=True), strict=True):
-        shelf.counters[f"accepted:{Source(int(topic)).topic}"] += int(count)
+        shelf.counters[f"accepted:{source_name(int(topic))}"] += int(count)
     out.rows += len(keep)
     out.repeated += again + twice
     return keep

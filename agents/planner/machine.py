@@ -21,7 +21,7 @@ from agents.planner.shelf import CLOSED_ONCE, FIELDS, HOT, Ahead, Alert, Order, 
 from models.stock import reorder
 from stream.events.cloudevents import dead_letter
 from stream.events.instants import text_from_ms as instant
-from stream.events.kinds import Flag, Kind, Source
+from stream.events.kinds import Flag, Kind, Source, source_name
 from stream.events.outgoing import Outgoing
 from stream.events.units import number_from_milli as units
 
@@ -52,7 +52,7 @@ class Event(NamedTuple):
     @property
     def cause(self) -> str:
         """Source coordinates, as ids derive from them."""
-        return f"{Source(self.source).topic}-{self.partition}-{self.offset}-{self.line}"
+        return f"{source_name(self.source)}-{self.partition}-{self.offset}-{self.line}"
 
     @property
     def late(self) -> bool:

@@ -14,7 +14,7 @@ from agents.replay.timeline import Tick
 from agents.settings import Settings
 from stream.errors import Away
 from stream.events.instants import text_from_ms
-from stream.events.kinds import READ
+from stream.events.kinds import Source
 from stream.events.partition import partition_of
 from stream.events.topics import BY_NAME, full_name, partitions
 
@@ -29,12 +29,12 @@ class Publisher:
 
     def __init__(self, settings: Settings, idempotent: bool) -> None:
         self._settings = settings
-        self._names = {source.topic: full_name(settings.namespace, source.topic) for source in READ}
+        self._names = {source.topic: full_name(settings.namespace, source.topic) for source in Source}
         self.partitions = {
             source.topic: partitions(
                 BY_NAME[source.topic], settings.source_partitions, settings.fact_partitions, settings.shelves
             )
-            for source in READ
+            for source in Source
         }
         self._producer = Producer(_options(settings.brokers, idempotent))
         self._error: KafkaError | None = None

@@ -11,7 +11,7 @@ from typing import Final
 
 
 class Source(IntEnum):
-    """Where a row comes from; the number is part of its source coordinates."""
+    """The topics intake reads; the number is part of a row's source coordinates."""
 
     ORDERS = 1
     CARTS = 2
@@ -19,7 +19,6 @@ class Source(IntEnum):
     SUPPLY = 4
     CATALOG = 5
     CALENDAR = 6
-    NETWORK = 7  # the network's plan: no topic and no marks; partition 0, offset the plan's number, line the row in it
 
     @property
     def topic(self) -> str:
@@ -27,7 +26,16 @@ class Source(IntEnum):
         return self.name.lower().replace("_", "-")
 
 
-READ: Final = tuple(source for source in Source if source is not Source.NETWORK)  # the topics intake reads
+NETWORK: Final = 7  # the source of a plan's rows: no topic, no marks; partition 0, the plan's number, the row in it
+
+
+def source_name(number: int) -> str:
+    """What a source is called in ids and counters.
+
+    >>> source_name(3), source_name(NETWORK)
+    ('stock-movements', 'network')
+    """
+    return "network" if number == NETWORK else Source(number).topic
 
 
 class Kind(IntEnum):

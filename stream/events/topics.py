@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from stream.events.kinds import READ
+from stream.events.kinds import Source
 
 _DAY_MS = 86_400_000
 
@@ -127,7 +127,7 @@ TOPICS: Final = (
     DEAD_LETTERS,
 )
 BY_NAME: Final = {topic.name: topic for topic in TOPICS}
-SOURCES: Final = {BY_NAME[source.topic].name: source for source in READ}  # short name -> number in source coordinates
+SOURCES: Final = {BY_NAME[source.topic].name: source for source in Source}  # short name -> number in source coordinates
 OUTGOING: Final = (
     REPLENISHMENTS,
     STOCK_ALERTS,

@@ -8,7 +8,7 @@ import pytest
 
 from stream.events import topics
 from stream.events.cloudevents import KEPT_VALUE_BYTES, dead_letter, outgoing_event
-from stream.events.kinds import READ
+from stream.events.kinds import Source
 from stream.events.public import INCOMING, OUTGOING, DeadLetter
 from stream.events.refusals import Reason
 from stream.events.topics import DEFAULT_PARTITIONS, TOPICS, Role, full_name, partitions
@@ -16,7 +16,7 @@ from stream.events.topics import DEFAULT_PARTITIONS, TOPICS, Role, full_name, pa
 
 def test_every_source_is_a_topic_with_its_number() -> None:
     """The number is part of a row's coordinates."""
-    assert {name: source.topic for name, source in topics.SOURCES.items()} == {s.topic: s.topic for s in READ}
+    assert {name: source.topic for name, source in topics.SOURCES.items()} == {s.topic: s.topic for s in Source}
     assert set(topics.SOURCES) == set(INCOMING)
     assert {t.name for t in TOPICS} == {*INCOMING, *OUTGOING, "sku-events"}
 

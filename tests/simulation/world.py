@@ -13,7 +13,7 @@ from agents.intake.translate import IntakeConfig
 from agents.planner.config import DAY_MS, PlannerConfig, Policy
 from stream.events.facts import key_of, key_text
 from stream.events.instants import text_from_ms
-from stream.events.kinds import READ
+from stream.events.kinds import Source
 from stream.events.partition import partition_of
 from stream.events.topics import BY_NAME as TOPICS
 from stream.events.topics import SOURCES, partitions
@@ -89,7 +89,7 @@ def _planner(rng: random.Random, kind: str, shelves: int, counts: dict[str, int]
     if kind == "wild" and rng.random() < 0.3:
         more["warm_until_ms"] = START_MS + rng.randint(1, 5) * DAY_MS + HOUR_MS
     return PlannerConfig(
-        shape={source: counts[source.topic] for source in READ},
+        shape={source: counts[source.topic] for source in Source},
         shelves=shelves,
         policy=Policy(lead_days=2.0, unit_cost=3.0),
         slice_rows=rng.choice((1, 2, 3, 2_000)),

@@ -17,7 +17,7 @@ from agents.planner.shelf import Shelf
 from agents.planner.transfers import Proposal, write_proposal
 from agents.planner.wakes import sweep
 from stream.events.facts import fact_text
-from stream.events.kinds import Flag, Kind, Source
+from stream.events.kinds import NETWORK, Flag, Kind, Source
 from stream.events.naming import split_row_key
 from stream.events.outgoing import Outgoing
 from stream.events.public import ItemFact
@@ -59,7 +59,7 @@ class World:
         """Add a row."""
         source = more.get("source", Source.ORDERS if kind < 20 else Source.STOCK_MOVEMENTS)
         offset = self.next.get((source, partition), 0)
-        if source != Source.NETWORK:
+        if source != NETWORK:
             self.next[source, partition] += 1
         row = {
             "kind": kind,
@@ -96,7 +96,7 @@ class World:
         proposal = Proposal(sender, receiver, expires_ms, f"plan-{self.plans}", 1.0, "because", {"gain": 3.0})
         for line, (location, flags) in enumerate(((sender, Flag.OUTBOUND), (receiver, 0))):
             self.row(
-                Kind.TRANSFER_PROPOSED, at_ms, sku=sku, location=location, units=units, source=Source.NETWORK,
+                Kind.TRANSFER_PROPOSED, at_ms, sku=sku, location=location, units=units, source=NETWORK,
                 offset=self.plans, line=line, flags=flags, reference=name, raw=write_proposal(proposal),
                 event_hash=9_000_000_007 + self.plans * 2 + line,
             )  # fmt: skip
