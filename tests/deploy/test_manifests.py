@@ -161,3 +161,24 @@ def test_the_autoscaler_knows_its_bounds(folder: Path) -> None:
     assert metric["external"]["metric"]["name"] in recorded
     budget = one(folder, "PodDisruptionBudget")["spec"]
     assert budget["maxUnavailable"] < scaler["minReplicas"]
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=LINES.get)
+def test_snapshots_are_taken_daily_into_a_claim(folder: Path) -> None:
+    """The job's command parses, with few rights; where it writes is the claim and nowhere else."""
+    job = one(folder, "CronJob")["spec"]
+    pod = job["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    args = cli.parser().parse_args(container["args"])
+    assert (args.command, args.action) == ("snapshot", "take")
+    mounted = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == mounted[str(args.store)]]
+    claim = one(folder, "PersistentVolumeClaim")["metadata"]["name"]
+    assert volume["persistentVolumeClaim"]["claimName"] == claim
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    minute, hour, *every = job["schedule"].split()
+    assert every == ["*", "*", "*"]
+    assert minute.isdigit()
+    assert hour.isdigit()
+    assert container["image"].endswith(f":{files.VERSION}")
