@@ -200,6 +200,12 @@ class Settings(BaseSettings):
         ge=1_048_576,
         le=1_073_741_824,
     )
+    forecasts: Literal["on", "off"] = _setting(
+        PACE,
+        "on",
+        "Whether the forecast of every SKU-location that has had demand is published when its day closes, about 600 B "
+        "each.",
+    )
     positions_interval_ms: int = _setting(
         PACE,
         1_000,

@@ -19,6 +19,7 @@ from stream.ledger.redis_ledger import RedisLedger
 COLUMNS = ("sku", "location", "on_hand", "available", "on_order", "reorder_point", "order_up_to", "days_of_cover")
 SECTIONS = (
     "meta",
+    "shared",
     "facts",
     "hot",
     "model",
@@ -32,11 +33,16 @@ def add_parser(subparsers: Any) -> None:
         subparsers,
         "stock",
         "Show the exact stock of a SKU, of a SKU at one location, or of all.",
-        "restock stock A-1 berlin\nrestock stock --all --json",
+        "restock stock A-1 berlin\nrestock stock A-1 berlin --explain\nrestock stock --all --json",
     )
     parser.add_argument("sku", nargs="?", help="the SKU")
     parser.add_argument("location", nargs="?", help="only at this location")
     parser.add_argument("--all", action="store_true", help="every SKU at every location")
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="who carries the forecast, its quantiles, and why the reorder point is it",
+    )
     add_json(parser)
 
 
@@ -54,16 +60,38 @@ async def _run(args: argparse.Namespace, settings: Settings) -> int:
         peeks = [(shelf, await ledger.peek(shelf, _wanted(args))) for shelf in shelves]
     finally:
         await ledger.close()
-    rows = [row for shelf, peek in peeks for row in rows_of(settings, shelf, peek) if args.sku in (None, row["sku"])]
+    rows = [
+        row
+        for shelf, peek in peeks
+        for row in rows_of(settings, shelf, peek, args.explain)
+        if args.sku in (None, row["sku"])
+    ]
     rows.sort(key=lambda row: (row["sku"], row["location"]))
     if not rows:
         raise _none(args, settings)
-    if args.location is not None and not args.json:
+    if args.explain and not args.json:
+        for row in rows:
+            _print_explained(row)
+    elif args.location is not None and not args.json:
         for name, value in rows[0].items():
             print(f"{name:20} {word(value)}")
     else:
         show(rows, args.json, COLUMNS)
     return 0
+
+
+def _print_explained(row: dict[str, Any]) -> None:
+    forecast = row["forecast"]
+    print(f"{row['sku']} at {row['location']}: {forecast['sentence']}")
+    print(f"  {'expert':20} {'share':>7} {'recent loss':>12}")
+    for one in forecast["experts"]:
+        why = f"  out: {one['out']}" if one["out"] else ""
+        print(f"  {one['expert']:20} {one['share']:7.1%} {one['recent_loss']:12.3f}{why}")
+    levels = list(forecast["horizons"][0]["quantiles"])
+    print(f"  {'demand over':20} {'mean':>7} " + " ".join(f"{'q' + level:>8}" for level in levels))
+    for horizon in forecast["horizons"]:
+        at = " ".join(f"{horizon['quantiles'][level]:8.1f}" for level in levels)
+        print(f"  {str(horizon['days']) + ' days':20} {horizon['mean']:7.1f} {at}")
 
 
 def _wanted(args: argparse.Namespace) -> dict[str, Sequence[bytes] | None]:
@@ -74,9 +102,9 @@ def _wanted(args: argparse.Namespace) -> dict[str, Sequence[bytes] | None]:
     return {section: one if section in ("hot", "model", "transfers") else None for section in SECTIONS}
 
 
-def rows_of(settings: Settings, shelf: int, peek: Peek) -> list[dict[str, Any]]:
-    """Every row of a peek with all that is known of it; see agents/planner/view.py."""
-    from agents.planner import keeping, view  # numpy and the models take a moment to import
+def rows_of(settings: Settings, shelf: int, peek: Peek, explain: bool = False) -> list[dict[str, Any]]:
+    """Every row of a peek with all that is known of it; see agents/planner/view.py and explaining.py."""
+    from agents.planner import explaining, keeping, view  # numpy and the models take a moment to import
     from agents.wiring import planner_config
 
     meta, hot = peek.sections["meta"], peek.sections["hot"]
@@ -86,7 +114,11 @@ def rows_of(settings: Settings, shelf: int, peek: Peek) -> list[dict[str, Any]]:
     # rows are numbered without gaps, and a peek holds some of them: number those
     numbered = {key: row.to_bytes(4, "little") + packed[4:] for row, (key, packed) in enumerate(hot.items())}
     held = keeping.load(config, {**peek.sections, "hot": numbered}, peek.place.offset)
-    return [view.exact(held, row) for row in range(held.n)]
+    rows = [view.exact(held, row) for row in range(held.n)]
+    if explain:
+        for row, known in enumerate(rows):
+            known["forecast"] = explaining.explained(held, row)
+    return rows
 
 
 def _none(args: argparse.Namespace, settings: Settings) -> SetupError:

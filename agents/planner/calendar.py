@@ -34,6 +34,11 @@ _RANK = {"all": 0, "location": 1, "category": 2, "sku": 3}  # the nearer entry s
 class Plan(Protocol):
     """Whoever knows what is planned."""
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is planned for anybody, so that nobody need ask."""
+        ...
+
     def ahead(self, shelf: Shelf, rows: Rows, day: Rows, days: int) -> Floats:
         """The plan of local days `day` + 1 to `day` + `days` of each row, shape (n, days, len(COLUMNS)).
 
@@ -53,6 +58,11 @@ class ArrayPlan:
         if columns.ndim != 3 or columns.shape[2] != len(COLUMNS):
             raise ValueError(f"columns must have shape (rows, days, {len(COLUMNS)}); got {columns.shape}")
         self.columns, self.first_day = columns, first_day
+
+    @property
+    def empty(self) -> bool:
+        """See Plan."""
+        return False
 
     def ahead(self, shelf: Shelf, rows: Rows, day: Rows, days: int) -> Floats:  # noqa: ARG002 the port's
         """See Plan."""
@@ -126,6 +136,11 @@ class Calendar:
             self._closed[location] = closed
         self._forget_groups()
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is planned for anybody."""
+        return not (self._entries or self._closed)
+
     def regroup(self) -> None:
         """Rows changed their category."""
         if self._entries or self._closed:
@@ -133,7 +148,7 @@ class Calendar:
 
     def ahead(self, shelf: Shelf, rows: Rows, day: Rows, days: int) -> Floats:
         """See Plan."""
-        if not (self._entries or self._closed):
+        if self.empty:
             return np.broadcast_to(NOTHING, (len(rows), days, len(COLUMNS)))
         group = self._groups(shelf)[rows]
         if not group.any():
@@ -154,12 +169,9 @@ class Calendar:
         if known == shelf.n:
             return self._group
         wide = [e for e in sorted(self._entries.values()) if e.sku == ""]
-        names = shelf.names[known : shelf.n]
-        places = {location: i for i, location in enumerate({location: 0 for _, location in names})}
-        category = shelf.category[known : shelf.n]
-        code = category * len(places) + np.array([places[location] for _, location in names], np.int64)
-        _, first, back = np.unique(code, return_index=True, return_inverse=True)
-        shared = [self._of(wide, shelf.facts.categories[int(category[i])], names[i][1]) for i in first.tolist()]
+        kinds = np.stack([shelf.category[known : shelf.n], shelf.place[known : shelf.n]], axis=1)
+        unique, back = np.unique(kinds, axis=0, return_inverse=True)
+        shared = [self._of(wide, shelf.facts.categories[of], shelf.places[at]) for of, at in unique.tolist()]
         self._group = np.concatenate([self._group, np.array(shared, np.int64)[back.reshape(-1)]])
         own: dict[str, list[Entry]] = {}
         for entry in self._entries.values():

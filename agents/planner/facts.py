@@ -12,6 +12,7 @@ import orjson
 
 from agents.planner.calendar import Calendar
 from agents.planner.config import Policy
+from agents.planner.names import Names
 from stream.events.instants import parse_day
 
 POLICY = np.dtype(
@@ -55,9 +56,8 @@ class FactBook:
     def __init__(self, default: Policy) -> None:
         self.default = default
         self.facts: dict[str, str] = {}
-        self.categories: list[str] = [""]  # in order of first use; the numbers are nowhere kept
+        self.categories = Names()
         self.calendar = Calendar()
-        self._category: dict[str, int] = {"": 0}
         self._parsed: dict[str, dict[str, Any]] = {}
 
     def put(self, key: str, fact: str | None) -> None:
@@ -115,11 +115,7 @@ class FactBook:
 
     def category_number(self, sku: str, location: str) -> int:
         """The number of the row's category in `categories`."""
-        category = self.policy(sku, location).category
-        number = self._category.setdefault(category, len(self.categories))
-        if number == len(self.categories):
-            self.categories.append(category)
-        return number
+        return self.categories.number(self.policy(sku, location).category)
 
     def rows_of(self, key: tuple[str, ...], names: list[tuple[str, str]], sku_rows: dict[str, list[int]]) -> list[int]:
         """Rows a fact under this key is about, as the facts now stand, in row order."""

@@ -342,8 +342,9 @@ def _fact(shelf: Shelf, event: machine.Event, text: str, offset: int, place: int
     fact = orjson.loads(text)
     key = key_of(fact) if isinstance(fact, dict) else tuple(fact)
     concerned = set(shelf.facts.rows_of(key, shelf.names, shelf.sku_rows))
-    caught_up = wakes.catch_up(shelf, np.array(sorted(concerned), np.int64))  # by what held until now
-    said += [(place, m) for m in caught_up]
+    # By what held until now; whom a plan concerns is nobody's list, so all that is due is done.
+    due = wakes.finish(shelf) if key[0] == "calendar" else []
+    said += [(place, m) for m in due + wakes.catch_up(shelf, np.array(sorted(concerned), np.int64))]
     shelf.facts.put(key_text(key), None if event.kind == Kind.FACT_GONE else text)
     shelf.changed_facts.add(key_text(key))
     if key[0] == "location":

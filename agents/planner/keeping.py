@@ -44,6 +44,7 @@ def changes(shelf: Shelf, expected: Place, messages: Any, views: int) -> Write:
         {
             "hot": shelf.pack_hot(hot),
             "model": shelf.pack_model(model),
+            "shared": shelf.commons.pack_changes(),
             "facts": facts,
             "journal": dict(shelf.journal.changed),
             "carts": shelf.carts.pack_changes(),
@@ -57,7 +58,8 @@ def changes(shelf: Shelf, expected: Place, messages: Any, views: int) -> Write:
         # rows still to be woken will carry the offset of their wake
         shelf.clean_through = shelf.pending[0].offset if shelf.pending else max(shelf.offset, 0)
     now = meta(shelf)
-    write.changes["meta"] = {name: value for name, value in now.items() if shelf.kept_meta.get(name) != value}
+    gone: dict[bytes, bytes | None] = dict.fromkeys(shelf.kept_meta.keys() - now.keys())
+    write.changes["meta"] = gone | {name: value for name, value in now.items() if shelf.kept_meta.get(name) != value}
     shelf.kept_meta = now
     shelf.journal.changed.clear()
     shelf.changed_facts.clear()
@@ -72,13 +74,12 @@ def meta(shelf: Shelf) -> dict[bytes, bytes]:
     """The shelf's own numbers, by field; of these a write carries the ones that changed."""
     return {
         **version_fields(shelf.readers, shelf.version),
+        **shelf.commons.meta(),
         b"fixed": _json(shelf.config.fixed()),
         b"marks": _json({f"{s}:{p}": m for (s, p), m in sorted(shelf.marks.items())}),
         b"high_water": _json({f"{s}:{p}": v for (s, p), v in sorted(shelf.high_water.items())}),
         b"watermark_ms": str(shelf.watermark_ms).encode(),
         b"counters": _json(dict(sorted(shelf.counters.items()))),
-        b"pool": shelf.pool.tobytes(),
-        b"pool_next": shelf.pool_next.tobytes(),
         b"pending": _wakes_encode(shelf.pending),
         b"sweep": _json([shelf.pass_wakes, shelf.cursor]),
         b"zones": _json(shelf.zones),
@@ -116,8 +117,7 @@ def load(config: PlannerConfig, sections: Mapping[str, Mapping[bytes, bytes]], o
         source, partition = text.split(":")
         shelf.high_water[int(source), int(partition)] = value
     shelf.counters = Counter(orjson.loads(kept[b"counters"]))
-    shelf.pool = np.frombuffer(kept[b"pool"], np.int64).reshape(shelf.pool.shape).copy()
-    shelf.pool_next = np.frombuffer(kept[b"pool_next"], np.int64).reshape(shelf.pool.shape).copy()
+    shelf.commons.load(kept, sections.get("shared", {}))
     shelf.pending = _wakes_decode(kept[b"pending"])
     shelf.pass_wakes, shelf.cursor = orjson.loads(kept[b"sweep"])
     shelf.clean_through = int(kept[b"clean_through"])

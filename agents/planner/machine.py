@@ -657,16 +657,7 @@ def propose(shelf: Shelf, row: Row, cause: str, now_ms: int) -> list[Outgoing]:
     position = row.position
     if position > row.reorder_point or not row.orderable or len(row.orders) >= life.ORDERS_MAX:
         return []
-    quantity = int(
-        reorder.order_quantity_milli(
-            position,
-            row.reorder_point,
-            row.order_up_to,
-            row.policy.pack_milli,
-            row.policy.min_order_milli,
-            row.policy.max_stock_milli,
-        )
-    )
+    quantity = order_quantity(row)
     if quantity == 0:
         return []
     order = Order(
@@ -684,6 +675,20 @@ def propose(shelf: Shelf, row: Row, cause: str, now_ms: int) -> list[Outgoing]:
     shelf.counters["replenishments:proposed"] += 1
     extra = {"inventory_position_before": units(position), "pack": units(row.policy.pack_milli)}
     return [messages.replenishment(shelf, row, order, "proposed", cause, now_ms, text, extra)]
+
+
+def order_quantity(row: Row) -> int:
+    """What an order would bring now, milli; 0 where none is needed or none fits."""
+    return int(
+        reorder.order_quantity_milli(
+            row.position,
+            row.reorder_point,
+            row.order_up_to,
+            row.policy.pack_milli,
+            row.policy.min_order_milli,
+            row.policy.max_stock_milli,
+        )
+    )
 
 
 def next_timer_ms(shelf: Shelf, row: Row, age_ms: int) -> int:

@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from stream.events.cloudevents import outgoing_event
+from stream.events.cloudevents import encoded_event, outgoing_event
 from stream.events.instants import text_from_ms as instant
 from stream.events.outgoing import Outgoing
+from stream.events.public import FORECAST_EVENT
 from stream.events.units import number_from_milli as units
 
 if TYPE_CHECKING:
@@ -98,6 +99,13 @@ def position(shelf: Shelf, key: str, data: Mapping[str, Any], cause: str, time_m
     return outgoing_event("positions", key, "restock.position.changed", ce_id, source, time_ms, key, data)
 
 
+def forecast(shelf: Shelf, key: bytes, data: bytes, cause: str, time: bytes) -> Outgoing:
+    """`restock.forecast.made`, key sku@location."""
+    ce_id = identity(shelf.config.namespace, cause, key.decode(), "forecast")
+    source = f"/restock/{shelf.config.namespace}"
+    return encoded_event("forecasts", key, FORECAST_EVENT, ce_id, source, time, key, data)
+
+
 def _send(
     shelf: Shelf, topic: str, row: Row, type: str, cause: str, time_ms: int, data: Mapping[str, Any], what: str
 ) -> Outgoing:
@@ -135,15 +143,22 @@ def protection(row: Row) -> float | int:
     return int(days) if days == int(days) else float(days)
 
 
+def why_point(row: Row) -> str:
+    """What the reorder point is made of."""
+    p = row.policy
+    promise = f"{p.service_level * 100:g} % {'of demand served' if p.fill else 'service'}"
+    learnt = f"learnt from {row.cycles} cycles" if row.cycles else "no cycle learnt yet"
+    return (
+        f"reorder point {_text(row.reorder_point)} = {_text(row.expected)} expected over {protection(row):g} days "
+        f"+ {_text(row.reorder_point - row.expected)} for {promise}, {learnt}"
+    )
+
+
 def why_propose(row: Row, quantity: int, position_milli: int) -> str:
     """The reason in a sentence a planner can check."""
     p = row.policy
     pack = f", in packs of {_text(p.pack_milli)}" if p.pack_milli != 1000 else ""
-    promise = f"{p.service_level * 100:g} % {'of demand served' if p.fill else 'service'}"
-    learnt = f"learnt from {row.cycles} cycles" if row.cycles else "no cycle learnt yet"
     return (
         f"position {_text(position_milli)} is {'at' if position_milli == row.reorder_point else 'under'} "
-        f"reorder point {_text(row.reorder_point)} = {_text(row.expected)} expected over {protection(row):g} days "
-        f"+ {_text(row.reorder_point - row.expected)} for {promise}, {learnt}; "
-        f"ordering {_text(quantity)} to reach {_text(position_milli + quantity)}{pack}"
+        f"{why_point(row)}; ordering {_text(quantity)} to reach {_text(position_milli + quantity)}{pack}"
     )

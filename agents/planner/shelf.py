@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Any
+from zlib import crc32
 
 import msgspec
 import numpy as np
@@ -18,10 +19,11 @@ import numpy.typing as npt
 from agents.planner import days, versions
 from agents.planner.calendar import Plan
 from agents.planner.carts import Carts
+from agents.planner.commons import Commons
 from agents.planner.config import HISTORY_DAYS, LONG_AGO, NEVER, PlannerConfig
 from agents.planner.facts import POLICY, FactBook
 from agents.planner.journal import Journal
-from models.demand import baseline
+from agents.planner.names import Names
 from models.demand.contract import Family
 from stream.events.naming import row_key, split_row_key
 
@@ -122,6 +124,7 @@ class Shelf:
         self.index: dict[tuple[str, str], int] = {}
         self.sku_rows: dict[str, list[int]] = {}  # its rows in the order they came
         self.groups: list[list[int]] = []  # the same lists, by number of the SKU
+        self.places = Names()
         self.orders: dict[int, list[Order]] = {}
         self.alerts: dict[int, dict[str, Alert]] = {}
         self.ahead: dict[int, dict[int, Ahead]] = {}
@@ -132,8 +135,7 @@ class Shelf:
         self.high_water: dict[tuple[int, int], int] = {}  # offset << 20 | line
         self.watermark_ms = LONG_AGO
         self.counters: Counter[str] = Counter()
-        self.pool = np.zeros((baseline.SEGMENTS, baseline.BINS), np.int64)
-        self.pool_next = np.zeros((baseline.SEGMENTS, baseline.BINS), np.int64)
+        self.commons: Commons = versions.version(self.version).commons(self.family)
         self.pending: list[Wake] = []
         self.pass_wakes = 0  # how many of `pending` the pass under way handles
         self.cursor = 0  # number of the SKU it goes on with
@@ -168,6 +170,8 @@ class Shelf:
         self.history = grown(at("history"), (capacity, HISTORY_DAYS), np.int64)
         self.policy = grown(at("policy"), (capacity,), POLICY)
         self.category = grown(at("category"), (capacity,), np.int64)
+        self.place = grown(at("place"), (capacity,), np.int64)
+        self.phase = grown(at("phase"), (capacity,), np.int64)
         self.due = grown(at("due"), (capacity,), np.int64, NEVER)
         self.inbound = grown(at("inbound"), (capacity,), np.int64)  # of transfers not shipped yet; milli
         self.outbound = grown(at("outbound"), (capacity,), np.int64)
@@ -202,7 +206,7 @@ class Shelf:
             hot["price"][row] = np.nan
             hot["as_of_offset"][row] = self.offset
             hot["sent_offset"][row] = -1
-            self.model[row] = self.family.fresh(np.full(1, row))[0]
+            self.model[row] = self.family.fresh(self.phase[row : row + 1])[0]
             self.dirty_model[row] = self.dirty_hot[row] = self.dirty_view[row] = True
             if not self.live:
                 hot["timer_ms"][row] = self.config.warm_until_ms
@@ -224,6 +228,8 @@ class Shelf:
         siblings.append(row)
         self.policy[row] = self.facts.policy_record(sku, location)
         self.category[row] = self.facts.category_number(sku, location)
+        self.place[row] = self.places.number(location)
+        self.phase[row] = crc32(self.keys[row])
         self.fact_zone[row] = self.zone_id(self.facts.zone(location))
         return row
 
@@ -315,7 +321,7 @@ class Shelf:
                 states.append(model[STATE_FROM:])
         for since, (rows, states) in older.items():
             state = np.frombuffer(b"".join(states), versions.version(since).family.row)
-            self.model[rows] = versions.inherited(state, np.array(rows), since, self.version)
+            self.model[rows] = versions.inherited(state, self.phase[rows], since, self.version)
 
     def _unpack_hot(self, row: int, hot: bytes) -> None:
         self.hot[row], tail = unpacked(hot)
@@ -337,7 +343,9 @@ class Shelf:
             since, kept, rows = self.version, self.model, np.arange(self.n)
             self.version += 1
             self.model = np.zeros(self.capacity, self.family.row)
-            self.model[rows] = versions.inherited(kept[rows], rows, since, self.version)
+            self.model[rows] = versions.inherited(kept[rows], self.phase[rows], since, self.version)
+            before, self.commons = self.commons, versions.version(self.version).commons(self.family)
+            self.commons.replace(before.fields())
             versions.version(self.version).switch(self)
         self.readers = max(self.readers, self.version)
 

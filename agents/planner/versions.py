@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from models.demand import baseline
+from agents.planner.commons import Commons, Counted, Settled
+from models.demand import baseline, online
 from models.demand.contract import Family, Ints, State
 from stream.errors import SetupError
 
@@ -65,10 +66,27 @@ class Version:
     says: str  # what it decides or keeps differently, for `restock upgrade`
     hot: np.dtype[Any]  # a row's numbers as packed; names the version before does not have begin as 0
     family: Family  # of forecasters; it inherits the rows of the version before
+    commons: Callable[[Family], Commons] = Settled  # what rows know together; begun anew where it or the family changes
     switch: Callable[[Shelf], None] = same_shelf  # what the shelf keeps beside its rows, at the switch record
 
 
-VERSIONS = (Version(1, "0.1.0", "exponential smoothing, errors pooled", layout(_HOT_1, _F8), baseline.FAMILY),)
+VERSIONS = (
+    Version(
+        1,
+        "0.1.0",
+        "exponential smoothing, errors pooled",
+        layout(_HOT_1, _F8),
+        baseline.FAMILY,
+        commons=lambda _: Counted(),
+    ),
+    Version(
+        2,
+        "0.2.0",
+        "forecasts know the plan ahead and what other rows learn, and are published; closed days teach nothing",
+        layout(_HOT_1, _F8),
+        online.FAMILY,
+    ),
+)
 NEWEST = VERSIONS[-1].number
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from agents.planner import days, guards, machine, messages, plan
+from agents.planner import days, forecasts, guards, learning, machine, messages, plan
 from agents.planner.config import HISTORY_DAYS, LONG_AGO, NEVER
 from agents.planner.shelf import CLOSED_ONCE, LEARNING, Ahead, Rows, Shelf, Wake
 from agents.planner.view import position_data
-from models.demand import baseline
-from models.demand.contract import observation
 from stream.events.outgoing import Outgoing
+
+FORECASTS_FROM = 2  # the version from which forecasts are published
 
 
 def refresh_due(shelf: Shelf, rows: Rows) -> None:
@@ -65,16 +65,22 @@ def arrive(shelf: Shelf, offset: int) -> list[Outgoing]:
 
 def _freeze(shelf: Shelf) -> None:
     """What rows learnt of each other until now is what this closing reads."""
-    shelf.pool = baseline.fade_pool(shelf.pool + shelf.pool_next)
-    shelf.pool_next = np.zeros_like(shelf.pool)
+    shelf.commons.freeze()
 
 
 def finish(shelf: Shelf) -> list[Outgoing]:
     """Everything pending, now."""
     out = _catch_up(shelf, _due(shelf)) if shelf.pending else []
-    shelf.pending.clear()
-    shelf.cursor = shelf.pass_wakes = 0
+    _passed(shelf, len(shelf.pending))
     return out
+
+
+def _passed(shelf: Shelf, wakes: int) -> None:
+    """The first `wakes` of what was pending have reached every row."""
+    if any(wake.closing for wake in shelf.pending[:wakes]):
+        shelf.commons.settle(shelf.keys)
+    del shelf.pending[:wakes]
+    shelf.cursor = shelf.pass_wakes = 0
 
 
 def _due(shelf: Shelf) -> Rows:
@@ -108,8 +114,7 @@ def sweep(shelf: Shelf, most_rows: int) -> list[Outgoing]:
     out = _catch_up(shelf, rows)
     shelf.cursor = end
     if end == len(shelf.groups):
-        del shelf.pending[: shelf.pass_wakes]
-        shelf.cursor = shelf.pass_wakes = 0
+        _passed(shelf, shelf.pass_wakes)
     return out
 
 
@@ -178,9 +183,10 @@ def close(shelf: Shelf, rows: Rows, wake: Wake) -> list[Outgoing]:
     _next_day(shelf, rows)
     hot["flags"][rows] |= CLOSED_ONCE
     hot["as_of_offset"][rows] = np.maximum(h["as_of_offset"], wake.offset)
-    plan.replan(shelf, rows, end_ms)
+    tells = shelf.live and shelf.config.forecasts and shelf.version >= FORECASTS_FROM
+    wanted = plan.replan(shelf, rows, end_ms, shelf.config.forecast_days if tells else ())
     shelf.dirty_hot[rows] = shelf.dirty_model[rows] = shelf.dirty_view[rows] = True
-    out: list[Outgoing] = []
+    out = forecasts.made(shelf, rows, wanted, wake.cause) if tells else []
     unsettled = rows[guards.unsettled(shelf, rows, closing=True)]
     if len(unsettled):
         taken = machine.take(shelf, unsettled.tolist())
@@ -197,14 +203,12 @@ def _learn(shelf: Shelf, rows: Rows, units_milli: Rows) -> None:
     rows, units_milli = rows[begun], units_milli[begun]
     if len(rows) == 0:
         return
-    h = shelf.hot[rows]
-    state = np.ascontiguousarray(shelf.model[rows])
     units = np.maximum(units_milli, 0) / 1000.0
-    seen = observation(h["day"], units, exposure(shelf, rows), plan.horizon_days(shelf, rows))
-    closed = baseline.FAMILY.close(state, {"pool": shelf.pool}, seen)
+    day = learning.seen(shelf, rows, units, exposure(shelf, rows), plan.horizons(shelf, rows))
+    closed = shelf.family.close(shelf.model[rows], shelf.commons.shared, day)
     shelf.model[rows] = closed.state
     shelf.hot["flags"][rows] |= LEARNING
-    shelf.pool_next = shelf.pool_next + baseline.counts(closed.told)
+    shelf.commons.tell(rows, closed.told)
 
 
 def exposure(shelf: Shelf, rows: Rows) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -78,7 +78,7 @@ async def _held(settings: Settings, instant_ms: int) -> dict[Any, Any]:
     ledger = RedisLedger(settings.redis_url, settings.namespace, timeout_s=settings.redis_timeout_ms / 1000)
     try:
         for shelf in range(settings.shelves):
-            peek = await ledger.peek(shelf, dict.fromkeys(("meta", "facts", "hot", "model", "journal")))
+            peek = await ledger.peek(shelf, dict.fromkeys(("meta", "shared", "facts", "hot", "model", "journal")))
             if not peek.sections["meta"]:
                 raise SetupError(
                     "the ledger is empty",

@@ -155,13 +155,33 @@ class Explanation:
 class Family(Protocol):
     """A family of forecasters."""
 
-    name: str
-    version: int  # of the bytes of `row`, one number a family and layout: packed rows carry it
-    row: np.dtype[Any]
-    told: np.dtype[Any]
-    heads: int  # horizons a row learns at once
-    plan: tuple[str, ...]  # names of the plan columns
-    guests: tuple[str, ...]  # experts that compute elsewhere and are taken over by `adopt`
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    @property
+    def version(self) -> int:
+        """Of the bytes of `row`, one number a family and layout: packed rows carry it."""
+
+    @property
+    def row(self) -> np.dtype[Any]:
+        """State of a row."""
+
+    @property
+    def told(self) -> np.dtype[Any]:
+        """What a row tells the others as it closes."""
+
+    @property
+    def heads(self) -> int:
+        """Horizons a row learns at once."""
+
+    @property
+    def plan(self) -> tuple[str, ...]:
+        """Names of the plan columns."""
+
+    @property
+    def guests(self) -> tuple[str, ...]:
+        """Experts that compute elsewhere and are taken over by `adopt`."""
 
     def fresh(self, phase: IntsLike) -> State:
         """State of rows nobody has seen demand of; `phase` (n,), any fixed number a row, spreads work over periods."""

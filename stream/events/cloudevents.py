@@ -35,16 +35,25 @@ def outgoing_event(
     >>> out.value, dict(out.headers)["ce_time"]
     (b'{"a":2,"b":1}', b'1970-01-01T00:00:00.000Z')
     """
+    value = orjson.dumps(data, option=orjson.OPT_SORT_KEYS)
+    time, about = text_from_ms(time_ms).encode(), _printable(subject).encode()
+    return encoded_event(topic, key.encode(), type, id, source, time, about, value)
+
+
+def encoded_event(
+    topic: str, key: bytes, type: str, id: str, source: str, time: bytes, subject: bytes, value: bytes
+) -> Outgoing:
+    """The same of what is encoded already; `subject` holds no control characters."""
     headers = (
         _VERSION,
         ("ce_id", id.encode()),
         ("ce_source", source.encode()),
         ("ce_type", type.encode()),
-        ("ce_time", text_from_ms(time_ms).encode()),
-        ("ce_subject", _printable(subject).encode()),
+        ("ce_time", time),
+        ("ce_subject", subject),
         _JSON,
     )
-    return Outgoing(topic, key.encode(), orjson.dumps(data, option=orjson.OPT_SORT_KEYS), headers)
+    return Outgoing(topic, key, value, headers)
 
 
 def _printable(text: str) -> str:

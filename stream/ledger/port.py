@@ -23,7 +23,7 @@ from typing import Protocol
 
 from stream.events.outgoing import Outgoing
 
-SECTIONS = ("meta", "hot", "model", "facts", "journal", "carts", "transfers")
+SECTIONS = ("meta", "hot", "model", "shared", "facts", "journal", "carts", "transfers")
 
 Fields = dict[bytes, bytes]
 Changes = dict[str, dict[bytes, bytes | None]]  # section -> field -> value, None deletes

@@ -87,7 +87,7 @@ def same_dump(shelf: int, ours: Mapping[str, Mapping[bytes, bytes]], calm: Mappi
 
 def apart(ours: bytes | None, calm: bytes | None) -> str:
     """Two values that differ; of two JSON objects the fields that do."""
-    with contextlib.suppress(ValueError, TypeError):
+    with contextlib.suppress(ValueError, TypeError, AttributeError):
         a, b = orjson.loads(ours or b""), orjson.loads(calm or b"")
         if isinstance(a, dict) and isinstance(b, dict):
             return str({k: (a.get(k), b.get(k)) for k in sorted(a.keys() | b.keys()) if a.get(k) != b.get(k)})

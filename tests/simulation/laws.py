@@ -19,6 +19,7 @@ from agents.planner.shelf import FIELDS, Shelf
 from stream.events.topics import SKU_EVENTS
 from stream.ledger.memory import MemoryLedger
 from stream.ledger.memory_publisher import MemoryPublisher, MemoryTopics
+from stream.ledger.port import SECTIONS
 from tests.agents.planner.worlds import Levels, closings
 from tests.simulation import checks, clockwork
 from tests.simulation.process import batch_of
@@ -81,7 +82,7 @@ async def shelves_of(sim: Simulation) -> list[Shelf]:
     """The shelves as the ledger holds them."""
     found = []
     for shelf in range(sim.world.shelves):
-        peek = await sim.ledger.peek(shelf, dict.fromkeys(("meta", "hot", "model", "facts", "journal", "carts")))
+        peek = await sim.ledger.peek(shelf, dict.fromkeys(SECTIONS))
         found.append(load(sim.world.of_shelf(shelf), peek.sections, peek.place.offset))
     return found
 

@@ -11,6 +11,7 @@ import orjson
 
 from agents.intake.translate import IntakeConfig
 from agents.planner.config import DAY_MS, PlannerConfig, Policy
+from agents.planner.versions import NEWEST
 from stream.events.facts import key_of, key_text
 from stream.events.instants import text_from_ms
 from stream.events.kinds import Source
@@ -96,6 +97,7 @@ def _planner(rng: random.Random, kind: str, shelves: int, counts: dict[str, int]
         proposal_expiry_ms=rng.choice((24, 30)) * HOUR_MS,
         proposal_grace_ms=rng.choice((5, 10)) * HOUR_MS,
         positions_interval_ms=rng.choice((0, 1_000, 8 * HOUR_MS)),
+        version=NEWEST,
         **more,
     )
 

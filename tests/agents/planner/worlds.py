@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import orjson
 
 from agents.planner import wakes
@@ -15,6 +16,7 @@ from agents.planner.fold import fold
 from agents.planner.keeping import changes, load, place
 from agents.planner.shelf import Shelf
 from agents.planner.transfers import Proposal, write_proposal
+from agents.planner.versions import NEWEST
 from agents.planner.wakes import sweep
 from stream.events.facts import fact_text
 from stream.events.kinds import NETWORK, Flag, Kind, Source
@@ -30,7 +32,12 @@ SHAPE = {Source.ORDERS: 2, Source.STOCK_MOVEMENTS: 1}
 
 def config(**kwargs: Any) -> PlannerConfig:
     """A shelf over two order partitions and one of movements."""
-    base: dict[str, Any] = {"shape": dict(SHAPE), "policy": Policy(lead_days=2.0, unit_cost=3.0), "slice_rows": 4}
+    base: dict[str, Any] = {
+        "shape": dict(SHAPE),
+        "policy": Policy(lead_days=2.0, unit_cost=3.0),
+        "slice_rows": 4,
+        "version": NEWEST,
+    }
     return PlannerConfig(**{**base, **kwargs})
 
 
@@ -211,14 +218,28 @@ def _something(
         w.row(kind, at, sku=sku, location=rng.choice((location, "")), cart_hash=rng.randint(1, 20), units=2)
     elif what < 0.985:
         fact = ItemFact(
-            event_id="f", type="catalog.item", occurred_at="2026-01-01T00:00:00Z", sku=sku, lead_days=rng.randint(1, 4)
+            event_id="f",
+            type="catalog.item",
+            occurred_at="2026-01-01T00:00:00Z",
+            sku=sku,
+            lead_days=rng.randint(1, 4),
+            lead_days_sd=rng.choice((None, 0.0, 1.5)),
+            service_measure=rng.choice((None, "cycle", "fill")),
+            category=rng.choice((None, "fruit")),
         )
         w.row(Kind.FACT, at, sku=sku, location="", fact=fact_text(fact))
+    elif what < 0.993:
+        first = at // DAY_MS + rng.randint(0, 3)
+        days = {"first_day": str(np.datetime64(first, "D")), "last_day": str(np.datetime64(first + 1, "D"))}
+        whom = rng.choice(({}, {"location": location}, {"category": "fruit"}))
+        plan = rng.choice(({"type": "calendar.promotion", "discount_share": 0.3}, {"type": "calendar.closure"}))
+        w.row(Kind.FACT, at, sku="", location="", fact=orjson.dumps({**plan, **days, **whom, "entry_id": "e"}).decode())
     else:
         location_fact = {
             "type": "catalog.location",
             "location": location,
             "timezone": rng.choice(("Asia/Tokyo", "America/Lima")),
+            "closed_weekdays": rng.choice(([], [7])),
         }
         w.row(Kind.FACT, at, sku="", location="", fact=orjson.dumps(location_fact).decode())
 

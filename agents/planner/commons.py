@@ -1,0 +1,180 @@
+"""What the rows of a shelf know together: read while a closing runs, told by each row that closes, settled once.
+
+A closing wake begins with `freeze`: what was settled last is what its rows read, and what outlooks read until the next
+closing begins. Each slice `tell`s what its rows said; when the wake has passed every row, `settle` makes of it what the
+next closing will read. Rows are settled in the order of their names, whichever slices they closed in and however they
+were numbered: so neither slices, batches nor the interleaving of partitions show.
+
+Kept in the section `shared`: `now:NAME` and `next:NAME` the arrays of the family, `told:N` what slices of an
+unfinished closing said. At rest nothing is told: it is settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from models.demand import baseline
+from models.demand.contract import Family, Shared, Told
+
+Rows = npt.NDArray[np.int64]
+Changes = dict[bytes, bytes | None]
+
+
+class Commons(Protocol):
+    """See the module."""
+
+    shared: Shared
+
+    def freeze(self) -> None:
+        """A closing begins."""
+
+    def tell(self, rows: Rows, told: Told) -> None:
+        """Rows closed, in one slice of it, and said this."""
+
+    def settle(self, keys: Sequence[bytes]) -> None:
+        """Every row has closed; `keys` are all rows' names, by number."""
+
+    def meta(self) -> dict[bytes, bytes]:
+        """What of it is kept with the shelf's own numbers."""
+
+    def pack_changes(self) -> Changes:
+        """What of it changed in the section `shared`, and forget that it did."""
+
+    def fields(self) -> set[bytes]:
+        """Every field of the section the ledger may hold of it."""
+
+    def replace(self, fields: set[bytes]) -> None:
+        """It begins where another was, of which the ledger may hold `fields`."""
+
+    def load(self, meta: Mapping[bytes, bytes], section: Mapping[bytes, bytes]) -> None:
+        """As it was kept."""
+
+
+class Counted:
+    """Version 1: the baseline's counts of errors. They commute, so they are added as they come."""
+
+    def __init__(self) -> None:
+        self.shared = baseline.FAMILY.fresh_shared()
+        self.next = np.zeros_like(self.shared["pool"])
+
+    def freeze(self) -> None:
+        """See Commons."""
+        self.shared = {"pool": baseline.fade_pool(self.shared["pool"] + self.next)}
+        self.next = np.zeros_like(self.next)
+
+    def tell(self, rows: Rows, told: Told) -> None:  # noqa: ARG002 the port's
+        """See Commons."""
+        self.next = self.next + baseline.counts(told)
+
+    def settle(self, keys: Sequence[bytes]) -> None:
+        """Nothing is left to do."""
+
+    def meta(self) -> dict[bytes, bytes]:
+        """See Commons."""
+        return {b"pool": self.shared["pool"].tobytes(), b"pool_next": self.next.tobytes()}
+
+    def pack_changes(self) -> Changes:
+        """Nothing is kept there."""
+        return {}
+
+    def fields(self) -> set[bytes]:
+        """None."""
+        return set()
+
+    def replace(self, fields: set[bytes]) -> None:
+        """It is the first."""
+        assert not fields
+
+    def load(self, meta: Mapping[bytes, bytes], section: Mapping[bytes, bytes]) -> None:  # noqa: ARG002
+        """See Commons."""
+        shape = self.next.shape
+        self.shared = {"pool": np.frombuffer(meta[b"pool"], np.int64).reshape(shape).copy()}
+        self.next = np.frombuffer(meta[b"pool_next"], np.int64).reshape(shape).copy()
+
+
+class Settled:
+    """From version 2 on: any family's shared arrays."""
+
+    def __init__(self, family: Family) -> None:
+        self.family = family
+        self.shared = self.next = family.fresh_shared()
+        self._told: list[tuple[Rows, Told]] = []
+        self._kept_told = 0  # of these, so many are in the ledger
+        self._gone_told = 0  # and so many that were settled since still are
+        self._changed = [(b"now:", self.shared), (b"next:", self.next)]
+        self._replaced: set[bytes] = set()
+
+    def freeze(self) -> None:
+        """See Commons."""
+        assert not self._told, "a closing begins before the one before it is settled"
+        self.shared = self.next
+        self._changed.append((b"now:", self.shared))
+
+    def tell(self, rows: Rows, told: Told) -> None:
+        """See Commons."""
+        self._told.append((np.array(rows), told))
+
+    def settle(self, keys: Sequence[bytes]) -> None:
+        """See Commons."""
+        if not self._told:
+            return
+        rows = np.concatenate([rows for rows, _ in self._told])
+        told = np.concatenate([told for _, told in self._told])
+        names = np.array([keys[row] for row in rows.tolist()], object)
+        self.next = self.family.settle(self.shared, told[np.argsort(names, kind="stable")])
+        self._changed.append((b"next:", self.next))
+        self._gone_told = max(self._gone_told, self._kept_told)
+        self._told, self._kept_told = [], 0
+
+    def meta(self) -> dict[bytes, bytes]:
+        """Nothing is kept there."""
+        return {}
+
+    def pack_changes(self) -> Changes:
+        """See Commons."""
+        out: Changes = dict.fromkeys(self._replaced)
+        for head, arrays in self._changed:
+            out.update({head + name.encode(): array.tobytes() for name, array in arrays.items()})
+        out.update(dict.fromkeys(map(_told_name, range(self._gone_told))))
+        for i in range(self._kept_told, len(self._told)):
+            rows, told = self._told[i]
+            out[_told_name(i)] = len(rows).to_bytes(4, "little") + rows.tobytes() + told.tobytes()
+        self._changed, self._gone_told, self._kept_told = [], 0, len(self._told)
+        self._replaced = set()
+        return out
+
+    def fields(self) -> set[bytes]:
+        """See Commons."""
+        told = {_told_name(i) for i in range(max(self._gone_told, self._kept_told))}
+        return told | self._replaced | {head + n.encode() for head in (b"now:", b"next:") for n in self.shared}
+
+    def replace(self, fields: set[bytes]) -> None:
+        """See Commons."""
+        self._replaced = fields
+
+    def load(self, meta: Mapping[bytes, bytes], section: Mapping[bytes, bytes]) -> None:  # noqa: ARG002
+        """See Commons."""
+        shape_of = self.family.fresh_shared()
+        self.shared, self.next = (
+            {name: _as(section[head + name.encode()], like) for name, like in shape_of.items()}
+            for head in (b"now:", b"next:")
+        )
+        names = sorted(name for name in section if name.startswith(b"told:"))
+        self._told = [self._told_of(section[name]) for name in names]
+        self._changed, self._gone_told, self._kept_told = [], 0, len(names)
+
+    def _told_of(self, raw: bytes) -> tuple[Rows, Told]:
+        n = int.from_bytes(raw[:4], "little")
+        return np.frombuffer(raw, np.int64, n, 4), np.frombuffer(raw, self.family.told, n, 4 + 8 * n)
+
+
+def _told_name(i: int) -> bytes:
+    return b"told:%08d" % i
+
+
+def _as(raw: bytes, like: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.frombuffer(raw, like.dtype).reshape(like.shape).copy()

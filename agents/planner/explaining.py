@@ -1,0 +1,53 @@
+"""Why a row's numbers are what they are: who carries its forecast, what that expects, and the sentence behind it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from agents.planner import machine, messages, plan
+from agents.planner.shelf import Shelf
+from stream.events.units import number_from_milli as units
+
+
+def explained(shelf: Shelf, row: int) -> dict[str, Any]:
+    """The forecast of a row and what follows from it; quantities in units."""
+    rows = np.array([row])
+    who = shelf.family.explain(shelf.model[rows], shelf.commons.shared)
+    experts = [
+        {"expert": name, "share": round(float(share), 4), "recent_loss": round(float(loss), 4), "out": why or None}
+        for name, share, loss, why in zip(who.experts, who.weights[0], who.loss_units[0], who.out[0], strict=True)
+    ]
+    days = plan.horizons(shelf, rows)
+    made = plan.outlook(shelf, rows, days, plan.LEVELS)
+    horizons = [
+        {
+            "days": int(days[0, j]),
+            "mean": round(float(made.mean_sum_units[0, j]), 3),
+            "quantiles": {
+                f"{level:g}": round(float(q), 3)
+                for level, q in zip(plan.LEVELS, made.quantile_sum_units[0, j], strict=True)
+            },
+        }
+        for j in range(days.shape[1])
+    ]
+    return {
+        "family": shelf.family.name,
+        "experts": sorted(experts, key=lambda e: -float(e["share"])),
+        "horizons": horizons,
+        "learnt_from_cycles": int(made.cycles[0]),
+        "sentence": sentence(shelf, row),
+    }
+
+
+def sentence(shelf: Shelf, row: int) -> str:
+    """What a planner reads: where the position stands, what the reorder point is made of, and what would be ordered."""
+    one = machine.take(shelf, [row])[row]
+    if one.demand_rate == 0 and one.reorder_point == 0:
+        return "nobody has asked for it yet: nothing is expected, and nothing is ordered"
+    quantity = machine.order_quantity(one)
+    if one.position <= one.reorder_point and quantity > 0:
+        return messages.why_propose(one, quantity, one.position)
+    place = "over" if one.position > one.reorder_point else "at or under"
+    return f"position {units(one.position):,} is {place} {messages.why_point(one)}"
