@@ -17,14 +17,17 @@ import numpy.typing as npt
 import orjson
 
 from agents.backtest.history import History
+from agents.backtest.knowing import columns_of, family_of
 from agents.backtest.log import MORNING_MS, Log, Said, demand
 from agents.backtest.plan import QUANTILES, Plan, first_day_of
 from agents.backtest.shop import Delivery, Shop, lead_periods
 from agents.planner import plan as thresholds
+from agents.planner.calendar import ArrayPlan
 from agents.planner.config import DAY_MS, PlannerConfig, Policy
 from agents.planner.facts import fact_key
 from agents.planner.fold import fold
 from agents.planner.shelf import Shelf
+from agents.planner.versions import NEWEST
 from stream.events.kinds import Kind, Source
 from stream.events.outgoing import Outgoing
 from stream.events.rows import SkuRecord
@@ -197,8 +200,10 @@ class _Driver:
         self.story.on_order[at] = self.shop.on_order + self.story.ordered[at]
 
 
-def _tell_costs(shelf: Shelf, history: History, plan: Plan) -> None:
-    """What a unit costs and sells for, as the ledger would hold it: the mean before the first evaluated period."""
+def _tell_terms(shelf: Shelf, history: History, plan: Plan) -> None:
+    """What the ledger would hold of each SKU: that its rows are alike, and what a unit was worth before."""
+    for sku in sorted(set(history.skus)):
+        shelf.facts.put(fact_key("item", sku), orjson.dumps({"category": sku}).decode())
     cost, price = history.worth(plan.first)
     if cost is None or price is None:
         return
@@ -256,10 +261,17 @@ def _shelf(history: History, plan: Plan, first_day: int) -> Shelf:
         positions_interval_ms=0,
         warm_until_ms=begin_ms + plan.first * DAY_MS + 1,
         slice_rows=2**62,
+        version=NEWEST,
+        family=family_of(history, plan),
+        forecasts=False,
+        forecast_days=plan.horizons,
+        plan_days=max(plan.wait, *plan.horizons),
         send_rows=2**62,
     )
     shelf = Shelf(config)
-    _tell_costs(shelf, history, plan)
+    _tell_terms(shelf, history, plan)
+    if history.known:
+        shelf.plan = ArrayPlan(columns_of(history), first_day)
     for sku, location in zip(history.skus, history.locations, strict=True):
         shelf.row_of(sku, location, begin_ms)
     return shelf

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.demand.contract import Family
 from stream.events.kinds import Source
 
 HISTORY_DAYS = 42  # closed days kept a row: six weeks, so that a weekly pattern is seen six times
@@ -82,6 +83,7 @@ class PlannerConfig:
     plan_days: int = 60  # how far ahead plans are looked at: longer lead times are rare, longer plans too
     forecasts: bool = True  # whether they are published when a day closes
     forecast_days: tuple[int, ...] = (7, 28)  # sums told beside the one over lead time plus review
+    family: Family | None = None  # in another setting than the version's: periods that are no days, other horizons
     version: int = 1  # of a log's beginning, see versions.py; a switch record in it leads to later ones
     force_slow: bool = False  # tests: send every row through the slow lane
 

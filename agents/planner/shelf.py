@@ -150,8 +150,8 @@ class Shelf:
 
     @property
     def family(self) -> Family:
-        """The forecasters of the shelf's version."""
-        return versions.version(self.version).family
+        """The forecasters of the shelf's version, unless the configuration names others."""
+        return self.config.family or versions.version(self.version).family
 
     # -- rows -----------------------------------------------------------------------------------------------------
 

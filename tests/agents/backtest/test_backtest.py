@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -153,3 +155,34 @@ def test_the_fold_and_the_simulation_give_the_same_days(policy: str, unmet: str,
     assert done.story.ordered.sum() > 0
     for name in ("on_hand", "on_order", "sold", "lost", "ordered"):
         assert (getattr(done.story, name) == getattr(days, name)).all(), name
+
+
+def test_a_plan_known_ahead_is_used_and_only_where_it_is_named(tmp_path: Path) -> None:
+    """Promotions that treble demand: forecasts that know of them ahead miss by much less."""
+    rng = np.random.default_rng(11)
+    promo = np.broadcast_to(rng.random(100) < 0.25, (6, 100)).astype(float)
+    units = rng.poisson(8.0 * (1.0 + 2.0 * promo)).astype(float)
+    file = table(tmp_path / "demand.parquet", units, offer=promo)
+    missed = {}
+    for name, words in {"with": ["--known-ahead", "promo"], "without": []}.items():
+        words = ["--columns", "promo=offer", "--horizons", "1,3", "--from", "2024-03-01", *words]
+        assert backtest("--demand", file, "--out", tmp_path / name, *words) == 0
+        missed[name] = json.loads((tmp_path / name / "report.json").read_text())["forecasts"]["1"]["restock"]["wape"]
+    assert missed["with"] < 0.75 * missed["without"], missed
+
+
+@pytest.mark.parametrize(("period", "step"), [("week", 7), ("month", 31)])
+def test_longer_periods_count_in_periods_and_keep_the_files_dates(period: str, step: int, tmp_path: Path) -> None:
+    """A file of weeks or months: horizons count them, and what comes out has the dates that went in."""
+    first = np.datetime64("2020-01-06", "D")
+    dates = first + 7 * np.arange(60) if step == 7 else (np.datetime64("2018-01", "M") + np.arange(60)).astype("M8[D]")
+    units = demand(3, 60, 12)
+    file = tmp_path / "demand.parquet"
+    columns_ = {"week": np.tile(dates, 3), "sku": np.repeat(["A", "B", "C"], 60), "units": units.reshape(-1)}
+    pq.write_table(pa.table(columns_), file)
+    words = ["--columns", "date=week", "--period", period, "--horizons", "1,4", "--lead-days", "14"]
+    assert backtest("--demand", file, "--out", tmp_path, *words) == 0
+    told = columns(tmp_path / "forecasts.parquet")
+    assert set(told["date"].astype("M8[D]")) <= set(dates)
+    assert set(told["horizon_periods"].tolist()) == {1, 4}
+    assert json.loads((tmp_path / "report.json").read_text())["plan"]["wait"] == (3 if period == "week" else 2)
