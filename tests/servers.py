@@ -13,9 +13,10 @@ import signal
 import tempfile
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import redis
+from redis.crc import key_slot
 
 from stream.local.child import Child, free_port
 
@@ -166,3 +167,69 @@ class LocalRedis:
                 return bool(client.ping())
         except redis.RedisError:
             return False
+
+
+class LocalCluster:
+    """A Redis Cluster of our own on loopback: three primaries, a third of the slots each, no replicas."""
+
+    SHARES = ((0, 5460), (5461, 10922), (10923, 16383))
+
+    def __init__(self) -> None:
+        binary()  # NotPossible before anything is made
+        self._bus = [free_port() for _ in self.SHARES]
+        self.nodes = [
+            LocalRedis("--cluster-enabled", "yes", "--cluster-port", str(bus), "--cluster-node-timeout", "1000")
+            for bus in self._bus
+        ]
+        self.url = self.nodes[0].url
+
+    def start(self) -> None:
+        """Start the nodes, let them meet, and return when each of them serves every slot."""
+        for node in self.nodes:
+            node.start()
+        for node, share in zip(self.nodes, self.SHARES, strict=True):
+            self.ask(node, "CLUSTER", "ADDSLOTSRANGE", *share)
+        for node, bus in zip(self.nodes[1:], self._bus[1:], strict=True):
+            self.ask(self.nodes[0], "CLUSTER", "MEET", "127.0.0.1", node.port, bus)
+        self.wait_whole()
+
+    def wait_whole(self) -> None:
+        """Return when each node serves and knows the others, and all tell the same map of slots."""
+        deadline = time.monotonic() + START_S
+        while not self._whole():
+            if time.monotonic() > deadline:
+                raise RuntimeError(str([self.ask(node, "CLUSTER", "INFO") for node in self.nodes]))
+            time.sleep(0.05)
+
+    def ask(self, node: LocalRedis, *command: Any) -> Any:
+        """A command to one node."""
+        with redis.Redis.from_url(node.url, socket_timeout=5.0) as client:
+            return client.execute_command(*command)
+
+    def home(self, key: str) -> LocalRedis:
+        """The node that held a key's slot at the start."""
+        slot = key_slot(key.encode())
+        [home] = [n for n, (first, last) in zip(self.nodes, self.SHARES, strict=True) if first <= slot <= last]
+        return home
+
+    def move(self, key: str, source: LocalRedis, to: LocalRedis) -> None:
+        """Move a key's slot with all its keys, as `redis-cli --cluster reshard` does."""
+        slot = key_slot(key.encode())
+        names = {node.port: self.ask(node, "CLUSTER", "MYID").decode() for node in self.nodes}
+        self.ask(to, "CLUSTER", "SETSLOT", slot, "IMPORTING", names[source.port])
+        self.ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", names[to.port])
+        for moving in self.ask(source, "CLUSTER", "GETKEYSINSLOT", slot, 1_000):
+            self.ask(source, "MIGRATE", "127.0.0.1", to.port, moving, 0, 5_000)
+        for node in (to, source, *self.nodes):
+            self.ask(node, "CLUSTER", "SETSLOT", slot, "NODE", names[to.port])
+
+    def close(self) -> None:
+        """End all nodes and remove their data."""
+        for node in self.nodes:
+            node.close()
+
+    def _whole(self) -> bool:
+        infos = [self.ask(node, "CLUSTER", "INFO") for node in self.nodes]
+        maps = [sorted(self.ask(node, "CLUSTER", "SLOTS")) for node in self.nodes]
+        served = all(b"cluster_state:ok" in info and b"cluster_known_nodes:3" in info for info in infos)
+        return served and len(maps[0]) >= len(self.SHARES) and all(slots == maps[0] for slots in maps)

@@ -6,12 +6,15 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import redis
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS
 
 from agents.abilities import has_transactions
 from agents.clock import now_ms
@@ -21,6 +24,7 @@ from agents.settings import Settings
 from stream.errors import Away
 from stream.events.kinds import Source
 from stream.events.topics import BY_NAME, full_name, partitions
+from stream.ledger.client import Slots, address_of, primaries
 from stream.ledger.redis_ledger import RedisLedger
 from stream.transport import topics_admin
 
@@ -86,44 +90,68 @@ def transactions(settings: Settings) -> Iterator[Finding]:
 
 
 def ledger_store(settings: Settings) -> Iterator[Finding]:
-    """Does Redis answer, keep what it is told, and tell the same time?"""
-    wait_s = settings.redis_timeout_ms / 1000
-    client = redis.Redis.from_url(settings.redis_url, socket_timeout=wait_s, socket_connect_timeout=wait_s)
-    try:
+    """Does Redis (each node of a cluster) answer, keep what it is told, and tell the same time?"""
+    urls = [settings.redis_url]
+    with _store(settings, settings.redis_url) as client:
+        if client.info("cluster").get("cluster_enabled") == 1:
+            slots = client.execute_command("CLUSTER", "SLOTS")
+            urls = sorted(set(primaries(settings.redis_url, slots).values()))
+            yield _coverage(slots, urls)
+    for url in urls:
+        try:
+            yield from _named(url, _server(settings, url)) if len(urls) > 1 else _server(settings, url)
+        except Away as error:  # the other nodes are still looked at
+            yield Finding("fail", "ledger store", f"{error.what}; {error.detail}", error.hint)
+
+
+def _named(url: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+    name = address_of(url)
+    yield from (
+        replace(found, what=found.what if name in found.what else f"{name}: {found.what}") for found in findings
+    )
+
+
+def _server(settings: Settings, url: str) -> Iterator[Finding]:
+    with _store(settings, url) as client:
         before_ms = now_ms()
         seconds, microseconds = client.time()
         after_ms = now_ms()
-        info: Any = client.info()
-        nodes = client.cluster("info")["cluster_known_nodes"] if info.get("cluster_enabled") == 1 else 1
-    except redis.RedisError as error:
-        hint = "check RESTOCK_REDIS_URL and that the server is up"
-        raise Away("Redis does not answer", f"{settings.safe_redis_url}: {error}", hint) from error
-    finally:
-        client.close()
-    yield from _version(settings, info)
-    yield from _one_node(int(nodes))
+        info = client.info()
+    yield from _version(url, info)
     yield from _durability(info)
     yield _skew("Redis", seconds * 1000 + microseconds // 1000 - (before_ms + after_ms) // 2)
 
 
-def _version(settings: Settings, info: dict[str, Any]) -> Iterator[Finding]:
+@contextmanager
+def _store(settings: Settings, url: str) -> Iterator[Any]:
+    """A client of one server. Raises Away with its address."""
+    wait_s = settings.redis_timeout_ms / 1000
+    try:
+        with redis.Redis.from_url(url, socket_timeout=wait_s, socket_connect_timeout=wait_s) as client:
+            yield client
+    except redis.RedisError as error:
+        hint = "check RESTOCK_REDIS_URL and that the server is up"
+        raise Away("Redis does not answer", f"{address_of(url)}: {error}", hint) from error
+
+
+def _coverage(slots: Slots, urls: list[str]) -> Finding:
+    served = sum(last - first + 1 for first, last, *_ in slots)
+    words = f"a Redis Cluster; its primaries: {', '.join(map(address_of, urls)) or 'none'}"
+    if served == REDIS_CLUSTER_HASH_SLOTS:
+        return Finding("ok", "cluster", words)
+    lost = f"{words}; {REDIS_CLUSTER_HASH_SLOTS - served:,} slots have no node"
+    return Finding("fail", "cluster", lost, "redis-cli --cluster fix, or CLUSTER ADDSLOTSRANGE; see CLUSTER INFO")
+
+
+def _version(url: str, info: dict[str, Any]) -> Iterator[Finding]:
     version = str(info.get("redis_version", "0"))
     name = "Valkey" if info.get("server_name") == "valkey" else "Redis"
     shown = info.get("valkey_version", version)
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS:
-        yield Finding("fail", "ledger store", f"{name} {shown} is too old", "use Redis 6.2 or newer, or Valkey")
+        hint = "use Redis 6.2 or newer, or Valkey"
+        yield Finding("fail", "ledger store", f"{address_of(url)}: {name} {shown} is too old", hint)
     else:
-        yield Finding("ok", "ledger store", f"{settings.safe_redis_url} answers: {name} {shown}")
-
-
-def _one_node(nodes: int) -> Iterator[Finding]:
-    if nodes > 1:
-        yield Finding(
-            "fail",
-            "cluster",
-            f"this is a Redis Cluster of {nodes} nodes: the ledger does not follow keys to another node",
-            "use one Redis or Valkey with a replica, or a proxy that makes the cluster look like one",
-        )
+        yield Finding("ok", "ledger store", f"{address_of(url)} answers: {name} {shown}")
 
 
 def _durability(info: dict[str, Any]) -> Iterator[Finding]:

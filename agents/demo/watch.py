@@ -8,6 +8,7 @@ from typing import Any
 
 import redis
 from prometheus_client.parser import text_string_to_metric_families
+from redis.exceptions import RedisClusterException
 
 from agents.clock import now_ms
 from agents.demo.scene import Scene, Shown, Told
@@ -17,6 +18,7 @@ from stream.events.instants import parse_ms
 from stream.events.naming import row_key
 from stream.events.partition import shelf_of
 from stream.events.topics import FORECASTS, STOCK_ALERTS
+from stream.ledger.client import reader
 from stream.ledger.keys import Keys
 
 BAND = ("0.5", "0.95")  # quantiles of a forecast that are shown
@@ -28,7 +30,7 @@ class Watcher:
     def __init__(self, settings: Settings, web: str) -> None:
         self._settings, self._web = settings, web
         self._listener = Listener(settings, [STOCK_ALERTS.name, FORECASTS.name, *TOPICS])
-        self._redis = redis.Redis.from_url(settings.redis_url, socket_timeout=2, decode_responses=True)
+        self._redis: Any = None  # connected at the first look
         self._keys = Keys(settings.namespace)
         self._forecasts: dict[tuple[str, str], tuple[float, float]] = {}
 
@@ -58,21 +60,24 @@ class Watcher:
     def look(self, scene: Scene) -> None:
         """Read the shown rows from Redis; keeps the old ones where it does not answer."""
         try:
+            if self._redis is None:
+                self._redis = reader(self._settings.redis_url, socket_timeout=2, decode_responses=True)
             for row in scene.shown:
                 if fields := self._fields(row.sku, row.location):
                     see(row, fields, self._forecasts.get((row.sku, row.location)))
-        except redis.RedisError:
+        except (redis.RedisError, RedisClusterException):
             return
 
     def _fields(self, sku: str, location: str) -> dict[str, str]:
         key = self._keys.stock(shelf_of(sku, self._settings.shelves), row_key(sku, location))
-        fields: dict[str, str] = self._redis.hgetall(key)  # type: ignore[assignment] # sync client
+        fields: dict[str, str] = self._redis.hgetall(key)
         return fields
 
     def close(self) -> None:
         """Let go of the connections."""
         self._listener.close()
-        self._redis.close()
+        if self._redis is not None:
+            self._redis.close()
 
 
 def band_of(forecast: dict[str, Any]) -> tuple[float, float]:

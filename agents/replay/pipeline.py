@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 import redis
+from redis.exceptions import RedisClusterException
 
 from agents import clock
 from agents.planner.shelf import HOT, unpacked
@@ -21,6 +22,7 @@ from agents.settings import Settings
 from stream.errors import Away
 from stream.events.instants import text_from_ms
 from stream.events.naming import split_row_key
+from stream.ledger.client import reader
 from stream.ledger.keys import Keys
 
 STALL_S = 60.0  # a worker that joins, or a Redis that restarts, takes seconds; a minute without progress is a fault
@@ -35,7 +37,8 @@ class Pipeline:
     def __init__(self, settings: Settings, waiting: Callable[[str], None] = lambda _: None) -> None:
         """`waiting` hears again and again what is not done yet; it may raise where waiting is in vain."""
         self._settings, self._waiting = settings, waiting
-        self._redis: Any = redis.Redis.from_url(settings.redis_url, socket_timeout=settings.redis_timeout_ms / 1000)
+        with _redis_errors(settings):
+            self._redis: Any = reader(settings.redis_url, socket_timeout=settings.redis_timeout_ms / 1000)
         self._keys = Keys(settings.namespace)
 
     def wait_read(self, ends: Mapping[tuple[str, int], int]) -> None:
@@ -137,7 +140,7 @@ class Pipeline:
 
     def _ask(self, calls: list[tuple[Any, ...]]) -> list[Any]:
         with _redis_errors(self._settings):
-            pipe = self._redis.pipeline(transaction=False)
+            pipe = self._redis.pipeline(transaction=False)  # a cluster's has one part a node
             for call in calls:
                 pipe.execute_command(*call)
             return list(pipe.execute())
@@ -151,7 +154,7 @@ def _instant(ms: int) -> str:
 def _redis_errors(settings: Settings) -> Iterator[None]:
     try:
         yield
-    except redis.RedisError as error:
+    except (redis.RedisError, RedisClusterException) as error:
         raise Away(
             f"Redis at {settings.safe_redis_url} does not answer", str(error), "check RESTOCK_REDIS_URL; restock doctor"
         ) from error

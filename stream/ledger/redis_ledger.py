@@ -1,7 +1,8 @@
 """The ledger in Redis (or Valkey): a few Lua scripts and a bounded patience.
 
 Order of a keep, the crash table of docs/ARCHITECTURE.md step 6:
-  1  one script per shelf leaves in one pipeline; each checks token, place and stamp, then writes all or nothing;
+  1  one script per shelf leaves in one pipeline, of a cluster one to each node; each checks token, place and stamp,
+     then writes all or nothing;
   2  answers come back, each shelf's own;
   3  the Held of each shelf that was written learns its new stamp, place and next_out.
 Death before 1 or within it writes nothing or all of a shelf. After it, the next owner finds the outbox. An answer that
@@ -36,7 +37,10 @@ class Health(NamedTuple):
 
 
 class RedisLedger:
-    """The ledger port over one Redis; `timeout_s` bounds how long a call keeps trying while Redis is unwell."""
+    """The ledger port over one Redis or a Redis Cluster.
+
+    `timeout_s` bounds how long a call keeps trying while Redis is unwell, `command_s` one attempt.
+    """
 
     def __init__(self, url: str, namespace: str, *, timeout_s: float = 30.0, command_s: float = 5.0) -> None:
         self._keys = Keys(namespace)
@@ -64,7 +68,7 @@ class RedisLedger:
         )
 
     async def keep(self, writes: Sequence[tuple[Held, Write]]) -> list[Exception | None]:
-        """All shelves' scripts in one round trip; see the port."""
+        """All shelves' scripts in one round trip, of a cluster one to each node at a time; see the port."""
         for _, write in writes:
             write.stamp = write.stamp or secrets.token_hex(8)
         answers = await self._wire.run("keep", [self._keep_call(held, write) for held, write in writes])
@@ -98,11 +102,10 @@ class RedisLedger:
         await self._wire.run("readers", [([self._keys.of(shelf, "meta")], [version]) for shelf in shelves])
 
     async def health(self) -> Health:
-        """How Redis itself is: one round trip. Raises Away."""
+        """How Redis itself is; of a cluster, the node nearest to its memory's end. Raises Away where a node is."""
         calls = [("INFO", "memory"), ("INFO", "persistence")]
-        memory, file = await self._wire.ask("ask Redis how it is", calls)
-        durable = int(file["aof_enabled"]) == 1 and file["aof_last_write_status"] == "ok"
-        return Health(int(memory["used_memory"]), int(memory.get("maxmemory", 0)), durable)
+        answers = await self._wire.ask_everywhere("ask Redis how it is", calls)
+        return _weakest([_health(memory, file) for memory, file in answers.values()])
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -217,6 +220,21 @@ class RedisLedger:
 
     def _advance_call(self, at: tuple[str, int], done: SourcePosition) -> Call:
         return [self._keys.source(*at)], [done.offset, "" if done.mark_ms is None else done.mark_ms]
+
+
+def _health(memory: Mapping[str, Any], file: Mapping[str, Any]) -> Health:
+    durable = int(file["aof_enabled"]) == 1 and file["aof_last_write_status"] == "ok"
+    return Health(int(memory["used_memory"]), int(memory.get("maxmemory", 0)), durable)
+
+
+def _weakest(nodes: Sequence[Health]) -> Health:
+    """One without a limit before all others: nothing warns of its end.
+
+    >>> _weakest([Health(10, 100, True), Health(50, 100, True), Health(90, 1000, False)])
+    Health(memory_bytes=50, memory_limit_bytes=100, durable=False)
+    """
+    worst = max(nodes, key=lambda node: node.memory_bytes / (node.memory_limit_bytes or 1))
+    return worst._replace(durable=all(node.durable for node in nodes))
 
 
 def _kept(held: Held, write: Write, answer: list[Any]) -> Exception | None:

@@ -1,4 +1,4 @@
-"""Redis at the other end of a wire: scripts and reads in one round trip, tried again within a bound.
+"""Redis at the other end of a wire: scripts and reads in one round trip (a node of a cluster), repeated within a bound.
 
 A script that is sent twice must be safe to run twice: that is the scripts' business (a token, a stamp, a maximum).
 """
@@ -6,38 +6,39 @@ A script that is sent twice must be safe to run twice: that is the scripts' busi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from hashlib import sha1
 from pathlib import Path
 from typing import Any, TypeVar
 
-from redis import asyncio as redis
 from redis import exceptions as wrong
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from stream.errors import Away, SetupError
+from stream.ledger.client import MOVING, UNANSWERED, Client, Command
 
 T = TypeVar("T")
 Call = tuple[list[str], list[Any]]  # KEYS and ARGV of one script call
-Command = tuple[Any, ...]
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0  # a restart of an empty Redis takes about 0.1 s
-CONNECT_S = 2.0  # loopback and data centre answer in milliseconds
-CONNECTIONS = 64  # a call uses one at a time; more than shelves in a process
 SCAN_KEYS = 5_000  # one SCAN step: about 1 ms of Redis' one thread
-PASSING = ("OOM", "READONLY", "LOADING", "BUSY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
-PASSING_TYPES = (wrong.OutOfMemoryError, wrong.ReadOnlyError, wrong.NoScriptError)
+PASSING = ("OOM", "READONLY", "LOADING", "BUSY", "MISCONF", "NOREPLICAS", "MASTERDOWN")
+PASSING_TYPES = (
+    wrong.OutOfMemoryError,
+    wrong.ReadOnlyError,
+    wrong.NoScriptError,
+    wrong.TryAgainError,
+    wrong.ClusterDownError,
+)
 REFUSALS = (wrong.AuthenticationError, wrong.AuthorizationError, wrong.NoPermissionError)
 
 
 class Wire:
-    """A bounded patience around one Redis: `timeout_s` for a call with its repeats, `command_s` for one attempt."""
+    """A bounded patience around Redis: `timeout_s` for a call with its repeats, `command_s` for one attempt."""
 
     def __init__(self, url: str, *, timeout_s: float, command_s: float) -> None:
         self.where = url.rsplit("@", 1)[-1]  # never print a password
         self._timeout_s = timeout_s
-        self._redis = _client(url, min(command_s, timeout_s))
+        self._client = Client(url, min(command_s, timeout_s))
         self._scripts: dict[str, _Script] = {}
 
     async def run(self, name: str, calls: Sequence[Call]) -> list[Any]:
@@ -55,7 +56,7 @@ class Wire:
             answers.update((i, a) for i, a in zip(waiting, got, strict=True) if not isinstance(a, Exception))
             errors = [answer for answer in got if isinstance(answer, Exception)]
             if any(isinstance(error, wrong.NoScriptError) for error in errors):
-                await self._pipe([("SCRIPT", "LOAD", script.text)])
+                await self._client.everywhere([("SCRIPT", "LOAD", script.text)])
             if errors:
                 raise errors[0]
 
@@ -63,39 +64,47 @@ class Wire:
             await self._patiently(f"run {name} in the ledger", attempt)
         return [answers[i] for i in range(len(commands))]
 
-    async def ask(self, what: str, commands: Sequence[Command], *, at_once: bool = False) -> list[Any]:
-        """Reading commands in one round trip, `at_once` as of one moment. Raises like `run`."""
+    async def ask(self, what: str, commands: Sequence[Command], *, at_once: bool = False, at: str = "") -> list[Any]:
+        """Reading commands in one round trip, `at_once` as of one moment, `at` one server. Raises like `run`."""
 
         async def attempt() -> list[Any]:
-            answers = await self._pipe(commands, at_once=at_once)
-            for answer in answers:
-                if isinstance(answer, Exception):
-                    raise answer
+            answers = await self._pipe(commands, at_once=at_once, at=at)
+            _raise_first(answers)
             return answers
 
         return await self._patiently(what, attempt) if commands else []
 
+    async def ask_everywhere(self, what: str, commands: Sequence[Command]) -> dict[str, list[Any]]:
+        """The same of every server that holds keys, by address. Raises like `run` where one does not answer."""
+
+        async def attempt() -> dict[str, list[Any]]:
+            answers = await self._client.everywhere(commands)
+            _raise_first([answer for of_one in answers.values() for answer in of_one])
+            return answers
+
+        return await self._patiently(what, attempt)
+
     async def scan(self, pattern: str) -> AsyncIterator[str]:
-        """Keys matching the pattern, each once."""
-        cursor, seen = 0, set[str]()
-        while True:
-            [(cursor, keys)] = await self.ask("walk keys", [("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_KEYS)])
-            new = set(map(bytes.decode, keys)) - seen
-            seen |= new
-            for key in new:
-                yield key
-            if int(cursor) == 0:
-                return
+        """Keys matching the pattern, each once, of every server that holds keys."""
+        seen = set[str]()
+        for address in await self._patiently("walk keys", self._client.addresses):
+            cursor = 0
+            while True:
+                command = ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_KEYS)
+                [(cursor, keys)] = await self.ask("walk keys", [command], at=address)
+                new = set(map(bytes.decode, keys)) - seen
+                seen |= new
+                for key in new:
+                    yield key
+                if int(cursor) == 0:
+                    break
 
     async def close(self) -> None:
         """Let go of connections."""
-        await self._redis.aclose()
+        await self._client.close()
 
-    async def _pipe(self, commands: Iterable[Command], *, at_once: bool = False) -> list[Any]:
-        async with self._redis.pipeline(transaction=at_once) as pipe:
-            for command in commands:
-                pipe.execute_command(*command)
-            return list(await pipe.execute(raise_on_error=False))
+    async def _pipe(self, commands: Sequence[Command], *, at_once: bool = False, at: str = "") -> list[Any]:
+        return await self._client.pipe(commands, at_once=at_once, at=at)
 
     async def _patiently(self, what: str, attempt: Callable[[], Awaitable[T]]) -> T:
         clock = asyncio.get_running_loop().time
@@ -115,10 +124,13 @@ class Wire:
         if isinstance(error, REFUSALS):
             hint = "check user and password in RESTOCK_REDIS_URL, and that its user may run scripts"
             raise SetupError(f"could not {what}: Redis refuses us", f"{error}; at {self.where}", hint) from error
-        if isinstance(error, wrong.ConnectionError | wrong.TimeoutError | OSError | TimeoutError):
-            return
+        if isinstance(error, UNANSWERED) or (isinstance(error, MOVING) and self._client.clustered):
+            return  # also a slot on its way: AskError, MovedError
         if isinstance(error, PASSING_TYPES) or str(error).startswith(PASSING):
             return
+        if isinstance(error, wrong.AskError):
+            hint = "this is a node of a cluster, which we follow where its user may ask INFO and CLUSTER SLOTS"
+            raise SetupError(f"could not {what}: its keys are elsewhere", f"{error}; at {self.where}", hint) from error
         hint = "another program may use this namespace, or Redis is older than 6; see `restock doctor`"
         raise SetupError(f"could not {what}: Redis answers an error", f"{error}; at {self.where}", hint) from error
 
@@ -138,16 +150,10 @@ class _Script:
         self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-def _client(url: str, command_s: float) -> redis.Redis:
-    """No retries inside the client: a repeated write must be seen by us, and bounded by us."""
-    return redis.Redis.from_url(
-        url,
-        protocol=2,
-        socket_timeout=command_s,
-        socket_connect_timeout=min(command_s, CONNECT_S),
-        retry=Retry(NoBackoff(), 0),
-        max_connections=CONNECTIONS,
-    )
+def _raise_first(answers: Sequence[Any]) -> None:
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
 
 
 def _hint(error: Exception) -> str:
@@ -158,4 +164,6 @@ def _hint(error: Exception) -> str:
         return "RESTOCK_REDIS_URL points at a replica: point it at the primary. Nothing is lost"
     if text.startswith("MISCONF"):
         return "Redis cannot write to its disk: see its log and the free space. Nothing is lost"
+    if isinstance(error, MOVING):
+        return "the cluster lacks a node or moves slots: see CLUSTER INFO. Work goes on when every slot is served"
     return "start Redis or check RESTOCK_REDIS_URL; work goes on from the last kept batch"

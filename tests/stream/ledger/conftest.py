@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import pytest
 
 from tests import servers
 from tests.stream.ledger.stores import MemoryStore, RedisStore, Store
+
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="session")
@@ -27,20 +30,36 @@ def own_redis() -> Iterator[servers.Server]:
     server.close()
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[servers.LocalCluster]:
+    """Three nodes of a Redis Cluster shared by the session: tests leave every node up, and slots where they were."""
+    made = _possible(servers.LocalCluster)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(params=["memory", "redis", "cluster"])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """An empty store of each kind."""
     if request.param == "memory":
         yield MemoryStore()
     else:
-        redis_store = RedisStore(request.getfixturevalue("redis_url"))
+        url = request.getfixturevalue("cluster").url if request.param == "cluster" else None
+        redis_store = RedisStore(url or request.getfixturevalue("redis_url"))
         yield redis_store
         redis_store.close()
 
 
 def _server() -> servers.Server:
+    return _possible(servers.server)
+
+
+def _possible(make: Callable[[], T]) -> T:
     try:
-        return servers.server()
+        return make()
     except servers.NotPossible as why:
         if os.environ.get("CI"):
             raise

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import redis
 
+from stream.ledger.client import reader
 from stream.ledger.memory import AnswerLost, MemoryLedger
 from stream.ledger.port import Ledger
 from stream.ledger.redis_ledger import RedisLedger
@@ -52,7 +53,7 @@ class RedisStore:
     def __init__(self, url: str) -> None:
         self.url = url
         self.namespace = f"t[{uuid.uuid4().hex[:8]}]*"  # characters that mean something in a pattern
-        self._client = redis.Redis.from_url(url)
+        self._client: Any = reader(url)
 
     def ledger(self) -> Ledger:
         return RedisLedger(self.url, self.namespace, timeout_s=10.0)
