@@ -118,11 +118,14 @@ FENCE_REFUSALS = _counter(
     "fence_refusals", "Writes the ledger refused: `fenced` (a newer owner) or `stale` (Redis rolled back).", "cause"
 )
 
-REDIS_UP = _gauge("redis_up", "1 while Redis answers this worker, else 0.")
-REDIS_MEMORY_BYTES = _gauge("redis_memory_bytes", "Memory Redis uses; every worker shows the same.")
-REDIS_MEMORY_LIMIT_BYTES = _gauge("redis_memory_limit_bytes", "Redis' `maxmemory`; 0 where it has none.")
+REDIS_UP = _gauge("redis_up", "1 while Redis, every primary of a cluster, answers this worker, else 0.")
+REDIS_MEMORY_BYTES = _gauge("redis_memory_bytes", "Memory Redis uses; of a cluster, the primary nearest to its limit.")
+REDIS_MEMORY_LIMIT_BYTES = _gauge(
+    "redis_memory_limit_bytes", "Redis' `maxmemory`; 0 where it has none. Of a cluster, that of the same primary."
+)
 REDIS_DURABLE = _gauge(
-    "redis_durable", "1 where Redis keeps an append-only file and its last write to it went well, else 0."
+    "redis_durable",
+    "1 where Redis, every primary of a cluster, has an append-only file and last wrote to it well, else 0.",
 )
 
 NETWORK_LEADER = _gauge("network_leader", "1 on the worker that leads the network agent, else 0.")

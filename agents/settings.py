@@ -58,7 +58,9 @@ class Settings(BaseSettings):
         CONNECTIONS,
         "redis://127.0.0.1:6379/0",
         "Redis or Valkey that keeps the ledger: `redis://`, `rediss://` or `unix://`. Run it with `appendonly yes` and "
-        "`maxmemory-policy noeviction`.",
+        "`maxmemory-policy noeviction`. The URL of any node of a Redis Cluster will do: whether it is one is asked of "
+        "the server (`INFO cluster`), not set, as a wrong setting would show only some of the shelves; the other nodes "
+        "are reached at the addresses they announce, with the same user, password and TLS.",
     )
     namespace: str = _setting(
         CONNECTIONS,

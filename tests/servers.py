@@ -12,6 +12,7 @@ import shutil
 import signal
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -172,15 +173,14 @@ class LocalRedis:
 class LocalCluster:
     """A Redis Cluster of our own on loopback: three primaries, a third of the slots each, no replicas."""
 
+    AT_ONCE = ("--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0")
     SHARES = ((0, 5460), (5461, 10922), (10923, 16383))
 
     def __init__(self) -> None:
         binary()  # NotPossible before anything is made
         self._bus = [free_port() for _ in self.SHARES]
-        self.nodes = [
-            LocalRedis("--cluster-enabled", "yes", "--cluster-port", str(bus), "--cluster-node-timeout", "1000")
-            for bus in self._bus
-        ]
+        self.nodes = [LocalRedis(*self._options(bus)) for bus in self._bus]
+        self.replicas: list[LocalRedis] = []
         self.url = self.nodes[0].url
 
     def start(self) -> None:
@@ -193,13 +193,28 @@ class LocalCluster:
             self.ask(self.nodes[0], "CLUSTER", "MEET", "127.0.0.1", node.port, bus)
         self.wait_whole()
 
+    def add_replica(self, primary: LocalRedis) -> LocalRedis:
+        """One more node that repeats what this one does and takes over when it dies; returns when it is level."""
+        bus = free_port()
+        replica = LocalRedis(*self._options(bus))
+        self.replicas.append(replica)
+        replica.start()
+        self.ask(self.nodes[0], "CLUSTER", "MEET", "127.0.0.1", replica.port, bus)
+        name = self.ask(primary, "CLUSTER", "MYID").decode()
+        _until(lambda: name in str(self.ask(replica, "CLUSTER", "NODES")))
+        self.ask(replica, "CLUSTER", "REPLICATE", name)
+        _until(lambda: self.level(primary, replica) and all(self._knows(node, replica, name) for node in self.nodes))
+        return replica
+
+    def level(self, primary: LocalRedis, replica: LocalRedis) -> bool:
+        """Whether the replica has everything the primary has."""
+        ours, theirs = (self.ask(node, "INFO", "replication") for node in (primary, replica))
+        up = theirs.get("master_link_status") == "up"
+        return bool(up and theirs["slave_repl_offset"] == ours["master_repl_offset"])
+
     def wait_whole(self) -> None:
         """Return when each node serves and knows the others, and all tell the same map of slots."""
-        deadline = time.monotonic() + START_S
-        while not self._whole():
-            if time.monotonic() > deadline:
-                raise RuntimeError(str([self.ask(node, "CLUSTER", "INFO") for node in self.nodes]))
-            time.sleep(0.05)
+        _until(self._whole)
 
     def ask(self, node: LocalRedis, *command: Any) -> Any:
         """A command to one node."""
@@ -225,11 +240,26 @@ class LocalCluster:
 
     def close(self) -> None:
         """End all nodes and remove their data."""
-        for node in self.nodes:
+        for node in (*self.nodes, *self.replicas):
             node.close()
+
+    def _knows(self, node: LocalRedis, replica: LocalRedis, primary: str) -> bool:
+        lines = self.ask(node, "CLUSTER", "NODES").decode().splitlines()
+        return any(f":{replica.port}@" in line and f"slave {primary}" in line for line in lines)
+
+    def _options(self, bus: int) -> list[str]:
+        return ["--cluster-enabled", "yes", "--cluster-port", str(bus), "--cluster-node-timeout", "1000", *self.AT_ONCE]
 
     def _whole(self) -> bool:
         infos = [self.ask(node, "CLUSTER", "INFO") for node in self.nodes]
         maps = [sorted(self.ask(node, "CLUSTER", "SLOTS")) for node in self.nodes]
         served = all(b"cluster_state:ok" in info and b"cluster_known_nodes:3" in info for info in infos)
         return served and len(maps[0]) >= len(self.SHARES) and all(slots == maps[0] for slots in maps)
+
+
+def _until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + START_S
+    while not done():
+        if time.monotonic() > deadline:
+            raise RuntimeError("the cluster did not come to rest")
+        time.sleep(0.05)

@@ -21,6 +21,7 @@ from stream.ledger.redis_ledger import RedisLedger
 from stream.local.child import free_port
 from stream.local.embedded import EmbeddedRedis
 from stream.transport import topics_admin
+from tests import servers
 from tests.doors.conftest import Neighbours
 
 
@@ -166,8 +167,30 @@ def test_a_broker_that_is_away_is_away(settings: Settings) -> None:
         asyncio.run(abilities.transactions(nowhere))
 
 
-def test_a_cluster_of_several_nodes_is_refused() -> None:
-    """Half of the shelves would lie where our client does not go."""
-    [found] = checks._one_node(3)
+def test_every_node_of_a_cluster_is_looked_at(settings: Settings, request: pytest.FixtureRequest) -> None:
+    """Each is named; one that is gone is a failure, and the others are still looked at."""
+    try:
+        cluster = servers.LocalCluster()
+    except servers.NotPossible as why:
+        pytest.skip(str(why))
+    request.addfinalizer(cluster.close)
+    cluster.start()
+    ours = settings.model_copy(update={"redis_url": cluster.url})
+    found = list(checks.ledger_store(ours))
+    assert {finding.level for finding in found} == {"ok"}
+    for node in cluster.nodes:
+        about = [finding.about for finding in found if f":{node.port}" in finding.what]
+        assert about == ["cluster", "ledger store", "durability", "clocks"]
+    assert [finding.level for finding in checks.ledger_shape(ours)] == ["ok"]
+    cluster.nodes[1].kill()
+    failed = [finding for finding in checks.ledger_store(ours) if finding.level == "fail"]
+    assert [f":{cluster.nodes[1].port}" in finding.what for finding in failed] == [True]
+
+
+def test_a_cluster_without_all_its_slots_is_found() -> None:
+    """Some shelf would have no node."""
+    half = [[0, 8191, [b"10.0.0.7", 7000, b"id"]]]
+    found = checks._coverage(half, ["redis://:secret@10.0.0.7:7000/0"])
     assert (found.level, found.about) == ("fail", "cluster")
-    assert list(checks._one_node(1)) == []
+    assert "8,192 slots" in found.what
+    assert "secret" not in found.what

@@ -15,6 +15,7 @@ from stream.ledger.office import RedisOffice
 from stream.ledger.port import Held, Place, SourcePosition, Write
 from stream.ledger.redis_ledger import RedisLedger
 from tests.servers import LocalCluster, LocalRedis
+from tests.stream.ledger.conftest import possible
 
 SHELVES = range(8)  # their slots lie on all three nodes
 
@@ -143,3 +144,26 @@ def test_a_node_that_dies_is_redis_away_and_its_return_goes_on(cluster: LocalClu
         assert [(one.place, len(one.outbox)) for one in found] == [(Place(0), 1)] * len(held)
 
     run(cluster.url, body, namespace, timeout_s=1.0)
+
+
+def test_a_replica_that_takes_over_is_found_without_the_node_of_the_address(request: pytest.FixtureRequest) -> None:
+    """The node RESTOCK_REDIS_URL names dies for good: its shelves go on at the replica, with token and stamp."""
+    cluster = possible(LocalCluster)
+    request.addfinalizer(cluster.close)
+    cluster.start()
+    dies = cluster.nodes[0]
+    replica = cluster.add_replica(dies)
+
+    async def body(ledger: RedisLedger) -> None:
+        held = [await ledger.acquire(shelf) for shelf in SHELVES]
+        assert await ledger.keep([(one, step(one)) for one in held]) == [None] * len(held)
+        while not await asyncio.to_thread(cluster.level, dies, replica):
+            await asyncio.sleep(0.05)
+        await asyncio.to_thread(dies.kill)
+        assert await ledger.keep([(one, step(one)) for one in held]) == [None] * len(held)
+        found = await ledger.acquire(3)
+        assert (found.place, len(found.outbox), keys(replica, namespace) > 0) == (Place(1), 2, True)
+
+    namespace = secrets.token_hex(4)
+    assert cluster.home(f"{namespace}:{{3}}:own") is dies
+    run(cluster.url, body, namespace)
