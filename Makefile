@@ -19,10 +19,12 @@ export OMP_NUM_THREADS := 1
 DEMO_SECONDS ?= 0
 PART ?= seeds
 MINUTES ?= 60
+# which benchmark, and its arguments, as in `make bench BENCH=latency ARGS="--runs 1"`
+BENCH ?= all
 # extra arguments for pytest, as in `make test ARGS="-k fence"`
 ARGS ?=
 
-.PHONY: help install demo test test-pure test-kafka check soak docs clean
+.PHONY: help install demo test test-pure test-kafka check soak bench docs clean
 
 help: ## Show this help
 	@echo "Restock: orders in, reorder points, replenishments and alerts out."
@@ -61,6 +63,9 @@ soak: $(READY) ## Long tests: PART=chaos|seeds|memory MINUTES=60
 	@case "$(PART)" in chaos|seeds|memory) ;; *) echo "no such part: $(PART)"; \
 		echo "  hint: make soak PART=chaos, seeds or memory"; exit 2;; esac
 	RESTOCK_SOAK_MINUTES=$(MINUTES) $(BIN)/python -m pytest -m soak -k "$(PART)" --timeout=0 -s $(ARGS)
+
+bench: $(READY) ## Restock beside its peers, in one run: BENCH=all|throughput|latency (about 30 minutes; needs Java and Maven)
+	$(BIN)/python -m tests.bench $(BENCH) $(ARGS)
 
 docs: $(READY) ## Write the generated pages of docs/ again
 	$(BIN)/python -m agents.pages --write
