@@ -24,7 +24,8 @@ from typing import Any
 
 from tests import kafka, servers
 from tests.bench.contenders import PEERS, NotHere, Peer
-from tests.bench.race import Field, Run, quantile, say
+from tests.bench.end_to_end import say
+from tests.bench.race import Field, Run, quantile
 
 US = "restock"
 Figures = dict[str, list[Run]]
@@ -103,7 +104,7 @@ def restock_throughput(orders: int) -> Run:
     f = restock("throughput", "--orders", str(orders))
     return Run(
         f["orders_per_s"], f["warm_orders_per_s"], f["lines_per_s"], f["cpu_s_per_million_orders"],
-        f["peak_mb"], f["lines_per_alert"], f["stock_right"],
+        f["worker_peak_mb"], f["lines_per_alert"], f["stock_right"],
     )  # fmt: skip
 
 

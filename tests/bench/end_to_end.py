@@ -40,7 +40,7 @@ from stream.events.topics import full_name
 from stream.ledger.keys import Keys
 from stream.local.child import free_port
 from tests import kafka, servers
-from tests.bench.orders import CYCLE_UNITS, Shop, crossings
+from tests.bench.orders import CYCLE_UNITS, LINES_A_CROSSING, Shop, crossings
 from tests.bench.stages import Stages, scrape, table
 from tests.connected.installation import Installation
 
@@ -118,12 +118,20 @@ class Bench:
 
     def reorder_points(self) -> dict[tuple[str, str], float]:
         """Reorder points in units, from the packed rows."""
+        return self._packed("reorder_point")
+
+    def stock_right(self) -> bool:
+        """Whether every row holds what went in less what went out: nothing lost, nothing counted twice."""
+        held = self._packed("on_hand")
+        return all(held[row] == units for row, units in self.shop.stock.items())
+
+    def _packed(self, name: str) -> dict[tuple[str, str], float]:
         keys, kept = Keys(self.at.namespace), dict[bytes, bytes]()
         with redis.Redis.from_url(self.redis.url) as client:
             for shelf in range(4):
                 kept |= client.hgetall(keys.of(shelf, "hot"))  # type: ignore[arg-type]
         packed = {row: kept[row_key(*row).encode()] for row in self.shop.rows}
-        return {row: int(np.frombuffer(raw, HOT, 1, 4)["reorder_point"][0]) / 1000 for row, raw in packed.items()}
+        return {row: int(np.frombuffer(raw, HOT, 1, 4)[name][0]) / 1000 for row, raw in packed.items()}
 
     def await_drained(self) -> None:
         """Wait until all that was acknowledged is published."""
@@ -191,8 +199,10 @@ def throughput(bench: Bench) -> None:
         say(f"{name}: {(seconds - first[2][name]) / (last[0] - first[0]):.2f} cores")
     print(table(stages, last[0] - first[0]))
     report(
+        bench.chosen.json,
         orders=bench.chosen.orders,
         lines=total,
+        lines_per_s=round((last[1] - first[1]) / (last[0] - first[0])),
         orders_per_s=round((last[1] - first[1]) / (last[0] - first[0]) * a_line),
         warm_orders_per_s=round((last[1] - middle[1]) / max(last[0] - middle[0], 1e-9) * a_line),
         cpu_s_per_million_orders=round(
@@ -201,6 +211,7 @@ def throughput(bench: Bench) -> None:
         lines_per_alert=round(total / max(bench.counted("alerts_raised") - raised, 1), 1),
         published={name: count for name, count in stages.published.items() if count},
         worker_peak_mb=round(_peak_mb(bench.worker.pid)),
+        stock_right=bench.stock_right(),
     )
 
 
@@ -217,13 +228,24 @@ def _peak_mb(pid: int) -> float:
 
 
 def fill(bench: Bench) -> int:
-    """Orders into the log, all within a minute of event time; returns their lines."""
+    """Orders into the log, all within a minute of event time, and a receipt every 45 lines; returns the lines.
+
+    A receipt brings one unit: what crosses its reorder point does not depend on how far movements are read ahead.
+    """
     now_ms, total = time.time_ns() // 1_000_000, 0
     say(f"filling the log with {bench.chosen.orders:,} orders ...")
     for n in range(bench.chosen.orders):
-        order_id, value, body = bench.shop.order(now_ms + n // 50, bench.shop.lines())  # 50,000 a second
+        at_ms = now_ms + n // 50  # 50,000 a second
+        order_id, value, body = bench.shop.order(at_ms, bench.shop.lines())
         bench.send("orders", order_id, value)
+        for line in body:
+            bench.shop.stock[line["sku"], line["location"]] -= line["quantity"]
+        received = (total + len(body)) // LINES_A_CROSSING - total // LINES_A_CROSSING
         total += len(body)
+        for _ in range(received):
+            row = bench.shop.rng.choice(bench.shop.rows)
+            bench.shop.stock[row] += 1
+            bench.send("stock-movements", row[0], bench.shop.movement("received", row, 1, at_ms))
         if n % 1_000 == 0:
             bench.producer.poll(0)
     assert bench.producer.flush(120) == 0
@@ -271,6 +293,7 @@ def latency(bench: Bench) -> None:
     assert took, "no alert came"
     print(table(bench.stages() - before, bench.chosen.seconds))
     report(
+        bench.chosen.json,
         rate=bench.chosen.rate,
         seconds=bench.chosen.seconds,
         producer_behind_s=round(late, 2),
@@ -280,6 +303,7 @@ def latency(bench: Bench) -> None:
         p90_ms=round(took[int(len(took) * 0.9)], 1),
         p99_ms=round(took[int(len(took) * 0.99)], 1),
         max_ms=round(took[-1], 1),
+        milliseconds=[round(ms, 2) for ms in took],
     )
 
 
@@ -304,8 +328,12 @@ def _watch(bench: Bench, held: list[tuple[tuple[str, str, str], float]], enough:
     consumer.close()
 
 
-def report(**figures: Any) -> None:
-    """Machine, versions and figures, one a line."""
+def report(as_json: bool, **figures: Any) -> None:
+    """Machine, versions and figures, one a line; or all figures as one line of JSON."""
+    if as_json:
+        print(json.dumps(figures))
+        return
+    figures.pop("milliseconds", None)
     print(f"machine: {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")
     names = ("faust-streaming", "aiokafka", "confluent-kafka", "redis", "pyarrow", "numpy")
     print("versions: " + ", ".join(f"{n} {version(n)}" for n in names) + f", Kafka {kafka.VERSION}")
@@ -328,6 +356,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=60, help="how long (latency)")
     parser.add_argument("--history", type=int, default=60_000, help="orders of the six days before")
     parser.add_argument("--positions-ms", type=int, default=1_000, help="positions at most once in this time a row")
+    parser.add_argument("--json", action="store_true", help="figures as one line of JSON, the last")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the worker")
     parser.add_argument("--spy", metavar="FILE", help="sample the worker's stacks with py-spy (throughput)")
     parser.add_argument("--spy-options", default="--gil", help="further options of py-spy")

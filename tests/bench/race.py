@@ -23,7 +23,8 @@ from stream.events.instants import text_from_ms
 from stream.local.child import Child
 from tests.bench import processes
 from tests.bench.contenders import Peer
-from tests.bench.end_to_end import Shop, say
+from tests.bench.end_to_end import say
+from tests.bench.orders import Shop
 from tests.bench.peers.job import ORDER_QUANTITY, PARTITIONS, rule
 
 START_S = 180.0  # Kafka Streams took up to 30 s to its first record on a busy machine
