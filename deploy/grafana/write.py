@@ -137,7 +137,14 @@ TIMES = [
         "s",
         quantiles("restock_alert_latency_seconds"),
     ),
+    Panel(
+        "Waited in the log",
+        "How long the oldest record of a poll had been there: source records before intake, rows before the planner.",
+        "s",
+        quantiles("restock_waited_seconds", "agent"),
+    ),
     Panel("Translate", "Source records of a poll to rows.", "s", quantiles("restock_translate_seconds")),
+    Panel("Send", "Rows of a poll to Kafka and acknowledged.", "s", quantiles("restock_send_seconds")),
     Panel("Fold", "Rows of a poll into state.", "s", quantiles("restock_fold_seconds")),
     Panel(
         "Keep",
