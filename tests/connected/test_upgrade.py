@@ -71,7 +71,7 @@ class Shop:
 
     def await_(self, true: Callable[[], bool], what: str) -> None:
         """Wait for it."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180  # a join takes seconds on quiet cores
         while not true():
             assert time.monotonic() < deadline, f"{what}\n{self.at.logs()}"
             time.sleep(0.1)
