@@ -60,7 +60,8 @@ class Settings(BaseSettings):
         "Redis or Valkey that keeps the ledger: `redis://`, `rediss://` or `unix://`. Run it with `appendonly yes` and "
         "`maxmemory-policy noeviction`. The URL of any node of a Redis Cluster will do: whether it is one is asked of "
         "the server (`INFO cluster`), not set, as a wrong setting would show only some of the shelves; the other nodes "
-        "are reached at the addresses they announce, with the same user, password and TLS.",
+        "are reached at the addresses they announce, with the same user, password and TLS. A private authority's "
+        "certificate is named in the URL: `rediss://...?ssl_ca_certs=/path/ca.pem`.",
     )
     namespace: str = _setting(
         CONNECTIONS,

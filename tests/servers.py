@@ -179,7 +179,7 @@ class LocalCluster:
     def __init__(self) -> None:
         binary()  # NotPossible before anything is made
         self._bus = [free_port() for _ in self.SHARES]
-        self.nodes = [LocalRedis(*self._options(bus)) for bus in self._bus]
+        self.nodes = [LocalRedis(*self._options(bus), fsync="always") for bus in self._bus]
         self.replicas: list[LocalRedis] = []
         self.url = self.nodes[0].url
 
@@ -196,7 +196,7 @@ class LocalCluster:
     def add_replica(self, primary: LocalRedis) -> LocalRedis:
         """One more node that repeats what this one does and takes over when it dies; returns when it is level."""
         bus = free_port()
-        replica = LocalRedis(*self._options(bus))
+        replica = LocalRedis(*self._options(bus), fsync="always")
         self.replicas.append(replica)
         replica.start()
         self.ask(self.nodes[0], "CLUSTER", "MEET", "127.0.0.1", replica.port, bus)

@@ -124,6 +124,9 @@ class Wire:
         if isinstance(error, REFUSALS):
             hint = "check user and password in RESTOCK_REDIS_URL, and that its user may run scripts"
             raise SetupError(f"could not {what}: Redis refuses us", f"{error}; at {self.where}", hint) from error
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            hint = "name the authority that signed it: RESTOCK_REDIS_URL=rediss://...?ssl_ca_certs=/path/ca.pem"
+            raise SetupError(f"could not {what}: Redis' certificate is not trusted", str(error), hint) from error
         if isinstance(error, UNANSWERED) or (isinstance(error, MOVING) and self._client.clustered):
             return  # also a slot on its way: AskError, MovedError
         if isinstance(error, PASSING_TYPES) or str(error).startswith(PASSING):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shutil
+import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -177,6 +179,40 @@ def test_a_wrong_password_is_told_at_once_and_not_printed(local_redis: servers.L
         assert "127.0.0.1" in refused.value.detail
 
     run(url, body)
+
+
+@pytest.fixture
+def tls_redis(tmp_path: Path) -> Iterator[str]:
+    """The address of a server with a certificate nobody signed but itself, `tmp_path`/ca.pem."""
+    ca, key, port = str(tmp_path / "ca.pem"), str(tmp_path / "key.pem"), free_port()
+    words = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=ledger"]
+    made = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", ca]
+    openssl = shutil.which("openssl") or pytest.skip("no openssl to make a certificate with")
+    subprocess.run([openssl, "req", *words, *made], check=True, capture_output=True)
+    files = ["--tls-cert-file", ca, "--tls-key-file", key, "--tls-ca-cert-file", ca, "--tls-auth-clients", "no"]
+    server = servers.LocalRedis("--tls-port", str(port), *files, fsync="no")
+    try:
+        server.start()
+    except RuntimeError as why:
+        pytest.skip(f"this server was built without TLS: {why}")
+    yield f"rediss://127.0.0.1:{port}/0"
+    server.close()
+
+
+def test_over_tls_the_authority_is_named_in_the_address(tls_redis: str, tmp_path: Path) -> None:
+    """With it the ledger works; without it the certificate is refused at once, with what to do."""
+
+    async def works(ledger: RedisLedger) -> None:
+        held = await ledger.acquire(0)
+        assert await one(ledger, held, step(held)) is None
+
+    async def refused(ledger: RedisLedger) -> None:
+        with pytest.raises(SetupError, match="not trusted") as why:
+            await ledger.acquire(0)
+        assert "ssl_ca_certs" in why.value.hint
+
+    run(f"{tls_redis}?ssl_ca_certs={tmp_path / 'ca.pem'}", works)
+    run(tls_redis, refused)
 
 
 def test_a_key_of_another_program_is_told_at_once(redis_url: str) -> None:
