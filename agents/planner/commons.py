@@ -5,12 +5,14 @@ closing begins. Each slice `tell`s what its rows said; when the wake has passed 
 next closing will read. Rows are settled in the order of their names, whichever slices they closed in and however they
 were numbered: so neither slices, batches nor the interleaving of partitions show.
 
-Kept in the section `shared`: `now:NAME` and `next:NAME` the arrays of the family, `told:N` what slices of an
-unfinished closing said. At rest nothing is told: it is settled.
+Kept in the section `shared`: `now:NAME` and `next:NAME` the arrays of the family, each with its type and shape (numpy's
+.npy), as a family may begin new ones while it learns; `told:N` what slices of an unfinished closing said. At rest
+nothing is told: it is settled.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -138,7 +140,7 @@ class Settled:
         """See Commons."""
         out: Changes = dict.fromkeys(self._replaced)
         for head, arrays in self._changed:
-            out.update({head + name.encode(): array.tobytes() for name, array in arrays.items()})
+            out.update({head + name.encode(): _packed(array) for name, array in arrays.items()})
         out.update(dict.fromkeys(map(_told_name, range(self._gone_told))))
         for i in range(self._kept_told, len(self._told)):
             rows, told = self._told[i]
@@ -150,7 +152,8 @@ class Settled:
     def fields(self) -> set[bytes]:
         """See Commons."""
         told = {_told_name(i) for i in range(max(self._gone_told, self._kept_told))}
-        return told | self._replaced | {head + n.encode() for head in (b"now:", b"next:") for n in self.shared}
+        names = {b"now:" + n.encode() for n in self.shared} | {b"next:" + n.encode() for n in self.next}
+        return told | self._replaced | names
 
     def replace(self, fields: set[bytes]) -> None:
         """See Commons."""
@@ -158,9 +161,12 @@ class Settled:
 
     def load(self, meta: Mapping[bytes, bytes], section: Mapping[bytes, bytes]) -> None:  # noqa: ARG002
         """See Commons."""
-        shape_of = self.family.fresh_shared()
         self.shared, self.next = (
-            {name: _as(section[head + name.encode()], like) for name, like in shape_of.items()}
+            {
+                name.removeprefix(head).decode(): np.load(io.BytesIO(raw), allow_pickle=False)
+                for name, raw in sorted(section.items())
+                if name.startswith(head)
+            }
             for head in (b"now:", b"next:")
         )
         names = sorted(name for name in section if name.startswith(b"told:"))
@@ -176,5 +182,7 @@ def _told_name(i: int) -> bytes:
     return b"told:%08d" % i
 
 
-def _as(raw: bytes, like: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return np.frombuffer(raw, like.dtype).reshape(like.shape).copy()
+def _packed(array: npt.NDArray[Any]) -> bytes:
+    out = io.BytesIO()
+    np.save(out, array, allow_pickle=False)
+    return out.getvalue()
