@@ -142,17 +142,17 @@ async def _read(settings: Settings, ledger: RedisLedger, number: int) -> Shelf:
         if shelf is None:
             await asyncio.sleep(READ_AGAIN_S)
             continue
-        if shelf.version < versions.NEWEST:
-            raise SolveFailed(
-                f"shelf {number} still decides as an older release does",
-                f"it has version {shelf.version}, this code {versions.NEWEST}; older workers know no transfers",
-                "finish the upgrade: see docs/deploy.md",
-            )
         if shelf.watermark_ms == LONG_AGO or not shelf.live:
             raise SolveFailed(
                 f"shelf {number} decides nothing yet",
                 "its watermark has not come" if shelf.watermark_ms == LONG_AGO else "it is still in its warm-up",
                 "wait until every source partition has said something; see `restock ledger show`",
+            )
+        if shelf.version < versions.NEWEST:
+            raise SolveFailed(
+                f"shelf {number} still decides as an older release does",
+                f"it has version {shelf.version}, this code {versions.NEWEST}; older workers know no transfers",
+                "finish the upgrade: see docs/deploy.md",
             )
         return shelf
     raise SolveFailed(f"shelf {number} was closing days all the time", f"{READ_TIMES} readings", "it is tried again")

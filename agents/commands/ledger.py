@@ -81,8 +81,8 @@ def add_parser(subparsers: Any) -> None:
         workers first; whoever holds the shelf is shut out.""",
     )
     over.add_argument("--topic", required=True, choices=[*SOURCES, SKU_EVENTS.name], help="short name of the topic")
-    over.add_argument("--partition", type=int, required=True)
-    over.add_argument("--offset", type=int, required=True)
+    over.add_argument("--partition", type=int, required=True, help="partition the record is in")
+    over.add_argument("--offset", type=int, required=True, help="offset of the record")
     for parser in (loss, anew, over):
         parser.add_argument("--yes", action="store_true", help="do it; without, only say what would be done")
         add_json(parser)

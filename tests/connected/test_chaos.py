@@ -23,13 +23,16 @@ from stream.local.child import Child
 from tests import kafka as kafka_
 from tests import servers
 from tests.connected import laws, traffic
-from tests.connected.crashing import STEPS
+from tests.connected.crashing import STEPS as ALL_STEPS
 from tests.connected.installation import Installation
 from tests.kafka import Broker
 
 pytestmark = pytest.mark.kafka
 
 SETTINGS = {"clock": "event", "shelves": 3, "source_partitions": 2, "buffer_bytes": 1_048_576, "poll_max_records": 60}
+
+# of an event; those of a plan of the network agent have a storm of their own (test_network.py)
+STEPS = [step for step in sorted(ALL_STEPS) if step < 20]
 
 
 class Storm:
@@ -171,7 +174,7 @@ def test_a_storm_changes_nothing(own_kafka: Broker, own_redis: servers.Server, t
     """15 random kills, one after each step, Redis killed and rolled back, the broker away, zombies: the laws hold."""
     storm = Storm(own_kafka, own_redis, tmp_path, seed=11, days=16, orders=10)
     try:
-        for step in sorted(STEPS):
+        for step in STEPS:
             storm.crash_after(step)
         for _ in range(15):
             storm.kill_one()
