@@ -259,7 +259,7 @@ def latency(bench: Bench) -> None:
     acknowledged: dict[tuple[str, str, str], float] = {}
     held: list[tuple[tuple[str, str, str], float]] = []
     enough = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(bench, held, enough))
+    watcher = threading.Thread(target=watch, args=(bench, held, enough))
     watcher.start()
     time.sleep(3.0)
     before, cpu = bench.stages(), bench.cpu_s()
@@ -307,7 +307,7 @@ def latency(bench: Bench) -> None:
     )
 
 
-def _watch(bench: Bench, held: list[tuple[tuple[str, str, str], float]], enough: threading.Event) -> None:
+def watch(bench: Bench, held: list[tuple[tuple[str, str, str], float]], enough: threading.Event) -> None:
     consumer = Consumer(
         {
             "bootstrap.servers": bench.kafka.bootstrap,
@@ -347,6 +347,14 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What every benchmark of a worker may be told."""
+    parser.add_argument("--history", type=int, default=60_000, help="orders of the six days before")
+    parser.add_argument("--positions-ms", type=int, default=1_000, help="positions at most once in this time a row")
+    parser.add_argument("--json", action="store_true", help="figures as one line of JSON, the last")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the worker")
+
+
 def main() -> int:
     """Run one of the two."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -354,10 +362,7 @@ def main() -> int:
     parser.add_argument("--orders", type=int, default=200_000, help="orders in the log (throughput)")
     parser.add_argument("--rate", type=int, default=1_000, help="orders a second (latency)")
     parser.add_argument("--seconds", type=int, default=60, help="how long (latency)")
-    parser.add_argument("--history", type=int, default=60_000, help="orders of the six days before")
-    parser.add_argument("--positions-ms", type=int, default=1_000, help="positions at most once in this time a row")
-    parser.add_argument("--json", action="store_true", help="figures as one line of JSON, the last")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the worker")
+    add_options(parser)
     parser.add_argument("--spy", metavar="FILE", help="sample the worker's stacks with py-spy (throughput)")
     parser.add_argument("--spy-options", default="--gil", help="further options of py-spy")
     bench = Bench(parser.parse_args())

@@ -20,7 +20,8 @@ from typing import Any
 
 from stream.events.instants import text_from_ms
 from stream.ledger.office import RedisOffice
-from tests.bench.end_to_end import PLACES, Bench, _watch, report, say
+from tests.bench.end_to_end import Bench, add_options, report, say, watch
+from tests.bench.orders import CYCLE_UNITS, PLACES
 
 WINDOWS = ("before", "while it solves", "after")
 LANE_UNITS = 300
@@ -81,7 +82,7 @@ def measure(bench: Bench, rate: int, seconds: int) -> None:
     """The three windows, and what came of the solves."""
     held: list[tuple[tuple[str, str, str], float]] = []
     enough, solved = threading.Event(), threading.Event()
-    watcher = threading.Thread(target=_watch, args=(bench, held, enough))
+    watcher = threading.Thread(target=watch, args=(bench, held, enough))
     watcher.start()
     time.sleep(3.0)
     answers: list[dict[str, Any]] = []
@@ -109,7 +110,7 @@ def measure(bench: Bench, rate: int, seconds: int) -> None:
     done = (
         f"{len(answers)}, {max(solve_s):.1f} s at most; {kinds}; {sum(a.get('proposed', 0) for a in answers)} proposed"
     )
-    report(rate=rate, seconds=seconds, solves=done, **found)
+    report(bench.chosen.json, rate=rate, seconds=seconds, solves=done, **found)
 
 
 def main() -> int:
@@ -117,12 +118,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=int, default=500, help="orders a second")
     parser.add_argument("--seconds", type=int, default=40, help="length of each window")
-    parser.add_argument("--history", type=int, default=60_000, help="orders of the six days before")
-    parser.add_argument("--positions-ms", type=int, default=1_000, help="positions at most once in this time a row")
+    add_options(parser)
     chosen = parser.parse_args()
     bench = Bench(chosen)
     try:
         bench.warm_up()
+        bench.stock_up(lambda _: bench.shop.rng.randint(1, CYCLE_UNITS))
         lanes(bench)
         say("measuring ...")
         measure(bench, chosen.rate, chosen.seconds)
