@@ -27,6 +27,7 @@ Said = tuple[int, Outgoing]  # a message and the place in its record of the row 
 _CARTS = (Kind.CART_VIEWED, Kind.CART_ADDED, Kind.CART_REMOVED, Kind.CART_CHECKED_OUT)
 _FACTS = (Kind.FACT, Kind.FACT_GONE)
 _IN_CART, _IN_FACTS = (np.isin(np.arange(256), group) for group in (_CARTS, _FACTS))
+TOGETHER_ROWS = 32  # what the fast lane left over: so few events go slowly at once, another round costs as much
 FEW_ROWS = 32  # encoding a column as a dictionary costs as much as looking up this many rows
 _LINE = ("kind", "milli", "occurred_ms", "flags", "price")
 NOTHING_BEFORE = machine.Before({})
@@ -192,7 +193,7 @@ def _both_lanes(
         done = at[~moved.slow]
         entries["delta"][done], entries["day"][done] = moved.delta[~moved.slow], moved.day[~moved.slow]
         at = at[moved.slow]
-        now = _rank(row[at]) < most if len(at) > FEW_ROWS else np.ones(len(at), np.bool_)
+        now = _rank(row[at]) < most if len(at) > TOGETHER_ROWS else np.ones(len(at), np.bool_)
         if len(at):
             touched.append(_slow_lane(shelf, rows, c, row, at[now], entries, offset, said))
         at, most = at[~now], 2 * most

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
-from agents.planner import guards, versions
+from agents.planner import fast, guards, versions
+from agents.planner import fold as planner_fold
 from agents.planner.fold import fold
-from tests.agents.planner.worlds import Store, busy, by_sku, config, run
+from tests.agents.planner.worlds import Store, busy, by_sku, config, crowded, run
 
 SEEDS = range(6)
 
@@ -43,6 +45,23 @@ def test_the_fast_lane_decides_nothing(seed: int) -> None:
     both, slow = run(config(), records), run(replace(config(), force_slow=True), records)
     assert differences(both, slow) == [], f"seed {seed}"
     assert by_sku(both.messages) == by_sku(slow.messages), f"seed {seed}"
+
+
+@pytest.mark.parametrize("together", [0, 32])
+@pytest.mark.parametrize("seed", SEEDS[:3])
+def test_a_crowded_row_changes_lanes_as_often_as_it_must(
+    seed: int, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records with a hundred events of a few rows, back and forth between the lanes, give what the slow lane gives."""
+    records = crowded(seed).records
+    slow = run(replace(config(), force_slow=True), records)
+    rounds = Mock(side_effect=fast.run)
+    monkeypatch.setattr(fast, "run", rounds)
+    monkeypatch.setattr(planner_fold, "TOGETHER_ROWS", together)
+    both = run(config(), records)
+    assert differences(both, slow) == [], f"seed {seed}"
+    assert by_sku(both.messages) == by_sku(slow.messages), f"seed {seed}"
+    assert rounds.call_count > 2 * len(records), "the lanes were never changed"
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -159,6 +159,23 @@ def busy(seed: int, days: int = 8, skus: int = 7) -> World:
     return w
 
 
+def crowded(seed: int, days: int = 3) -> World:
+    """A few rows with a hundred events in each record, all that decides among plain order lines; no facts."""
+    w = World(seed)
+    placed: list[dict[str, Any]] = []
+    for sku in ("S0", "S1"):
+        w.row(Kind.STOCK_COUNTED, START_MS, sku=sku, location="L", units=60, raw=b"{}")
+    w.record(START_MS - HOUR_MS)
+    for hour in range(0, days * 24, 8):
+        now = START_MS + hour * HOUR_MS
+        for _ in range(100):
+            _something(w, w.random, now, ["S0", "S1"], ["L"], placed)
+        w.rows = [row for row in w.rows if row["kind"] < Kind.FACT]
+        w.record(now - HOUR_MS)
+    w.record(START_MS + (days + 1) * DAY_MS)
+    return w
+
+
 def _something(
     w: World, rng: random.Random, now: int, names: list[str], places: list[str], placed: list[dict[str, Any]]
 ) -> None:
