@@ -149,7 +149,8 @@ def _law_of_the_whole(
     ours: Shelf = refolded(at, shelf, records).open()
     sources = {(m.source, m.partition) for r in records for m in r.marks}
     calm = load(at.planner_config(shelf), {}, -1)
-    fold(calm, _calm_log(expected, sources, max(m.mark_ms for r in records for m in r.marks)))
+    begun = [rows.SkuRecord(0, rows.empty(), (), r.switch) for r in records if r.switch][:1]  # a new log's first word
+    fold(calm, begun + _calm_log(expected, sources, max(m.mark_ms for r in records for m in r.marks), len(begun)))
     at_rest(calm)
     assert sorted(ours.names) == sorted(calm.names)
     for name in sorted(ours.names):
@@ -174,8 +175,11 @@ def _law_of_the_whole(
         counted["closed_days"] += int((int(ours.hot["day_start_ms"][a]) - START_MS) // 86_400_000)
 
 
-def _calm_log(batch: pa.RecordBatch, sources: set[tuple[int, int]], end_ms: int) -> list[rows.SkuRecord]:
-    """The rows merged by time, each source partition in its own order, a record an hour, its marks right after."""
+def _calm_log(batch: pa.RecordBatch, sources: set[tuple[int, int]], end_ms: int, first: int) -> list[rows.SkuRecord]:
+    """The rows merged by time, each source partition in its own order, a record an hour, its marks right after.
+
+    Offsets count from `first`.
+    """
     c = rows.numbers(batch)
     source = c["source"].astype(np.int64) << 32 | c["partition"]
     reached = np.zeros(len(source), np.int64)
@@ -189,9 +193,9 @@ def _calm_log(batch: pa.RecordBatch, sources: set[tuple[int, int]], end_ms: int)
     for now in np.unique(hour).tolist():
         part = batch.take(pa.array(order[hour == now]))
         marks = tuple(rows.Mark(s, p, now * HOUR_MS, 0) for s, p in sorted(sources))
-        out.append(rows.SkuRecord(len(out), part, marks))
+        out.append(rows.SkuRecord(first + len(out), part, marks))
     last = tuple(rows.Mark(s, p, end_ms, 0) for s, p in sorted(sources))
-    return [*out, rows.SkuRecord(len(out), rows.empty(), last)]
+    return [*out, rows.SkuRecord(first + len(out), rows.empty(), last)]
 
 
 def _counts(at: Installation, batches: list[Batch], undisturbed: Translated, counted: Counter[str]) -> None:
