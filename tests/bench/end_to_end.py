@@ -40,6 +40,7 @@ from stream.events.topics import full_name
 from stream.ledger.keys import Keys
 from stream.local.child import free_port
 from tests import kafka, servers
+from tests.bench import processes
 from tests.bench.orders import CYCLE_UNITS, LINES_A_CROSSING, Shop, crossings
 from tests.bench.stages import Stages, scrape, table
 from tests.connected.installation import Installation
@@ -161,18 +162,13 @@ class Bench:
         """CPU seconds so far of the worker and of its neighbours, where they are ours."""
         children = {"worker": self.worker, "kafka": getattr(self.kafka, "_child", None)}
         children["redis"] = getattr(self.redis, "_child", None)
-        return {name: _cpu_s(child.pid) for name, child in children.items() if child is not None}
+        return {name: processes.cpu_s(child.pid) for name, child in children.items() if child is not None}
 
     def close(self) -> None:
         """End everything."""
         self.at.stop()
         self.kafka.close()
         self.redis.close()
-
-
-def _cpu_s(pid: int) -> float:
-    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(float, words[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def throughput(bench: Bench) -> None:
@@ -215,7 +211,7 @@ def throughput(bench: Bench) -> None:
         ),
         lines_per_alert=round(total / max(bench.counted("alerts_raised") - raised, 1), 1),
         published={name: count for name, count in stages.published.items() if count},
-        worker_peak_mb=round(_peak_mb(bench.worker.pid)),
+        worker_peak_mb=round(processes.peak_mb(bench.worker.pid)),
         stock_right=bench.stock_right(),
     )
 
@@ -225,11 +221,6 @@ def spy(bench: Bench) -> subprocess.Popen[bytes]:
     command = ["py-spy", "record", "-r", "200", "-d", "120", "-f", "raw", "-o", bench.chosen.spy]
     command += ["-p", str(bench.worker.pid), *bench.chosen.spy_options.split()]
     return subprocess.Popen([Path(sys.executable).parent / command[0], *command[1:]], stdout=subprocess.DEVNULL)
-
-
-def _peak_mb(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def fill(bench: Bench) -> int:
