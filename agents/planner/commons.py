@@ -46,6 +46,9 @@ class Commons(Protocol):
     def pack_changes(self) -> Changes:
         """What of it changed in the section `shared`, and forget that it did."""
 
+    def forget_kept(self) -> None:
+        """The ledger holds nothing of it any more: all of it is to be written."""
+
     def fields(self) -> set[bytes]:
         """Every field of the section the ledger may hold of it."""
 
@@ -82,6 +85,9 @@ class Counted:
     def pack_changes(self) -> Changes:
         """Nothing is kept there."""
         return {}
+
+    def forget_kept(self) -> None:
+        """Nothing is kept there."""
 
     def fields(self) -> set[bytes]:
         """None."""
@@ -148,6 +154,11 @@ class Settled:
         self._changed, self._gone_told, self._kept_told = [], 0, len(self._told)
         self._replaced = set()
         return out
+
+    def forget_kept(self) -> None:
+        """See Commons."""
+        self._changed = [(b"now:", self.shared), (b"next:", self.next)]
+        self._kept_told, self._gone_told, self._replaced = 0, 0, set()
 
     def fields(self) -> set[bytes]:
         """See Commons."""

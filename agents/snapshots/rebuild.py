@@ -141,6 +141,8 @@ def whole(shelf: Shelf, expected: Place) -> Write:
     shelf.changed_facts = set(shelf.facts.facts)
     shelf.journal.changed = {str(c.offset).encode(): c.entries.tobytes() for c in shelf.journal.chunks}
     shelf.carts.changed = set(shelf.carts.open)
+    shelf.changed_transfers = set(shelf.transfers)
+    shelf.commons.forget_kept()
     shelf.kept_meta, shelf.clean_through = {}, 0
     return changes(shelf, expected, [], 0)
 

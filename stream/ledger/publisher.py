@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from stream.events.outgoing import Outgoing
 
-TOPICS = ("replenishments", "stock-alerts", "positions", "forecasts", "dead-letters")
+TOPICS = ("replenishments", "stock-alerts", "transfers", "positions", "forecasts", "dead-letters")
 SHARED = frozenset({"dead-letters"})  # all shelves send to partition 0
 SHELF_HEADER = "shelf"  # on messages of a shared partition: whose they are
 

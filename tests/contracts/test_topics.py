@@ -12,6 +12,7 @@ from stream.events.kinds import Source
 from stream.events.public import INCOMING, OUTGOING, DeadLetter
 from stream.events.refusals import Reason
 from stream.events.topics import DEFAULT_PARTITIONS, TOPICS, Role, full_name, partitions
+from stream.ledger import publisher
 
 
 def test_every_source_is_a_topic_with_its_number() -> None:
@@ -28,6 +29,11 @@ def test_outgoing_topics_have_as_many_partitions_as_sku_events() -> None:
     assert {counts[name] for name in ("orders", "carts", "stock-movements", "supply")} == {3}
     assert {counts[name] for name in ("catalog", "calendar")} == {2}
     assert counts["dead-letters"] == 1
+
+
+def test_a_relay_reads_the_tail_of_every_topic_it_sends_to() -> None:
+    """What it does not find there it sends again: a topic left out would be published twice after a crash."""
+    assert set(publisher.TOPICS) == {topic.name for topic in topics.OUTGOING} | {topics.DEAD_LETTERS.name}
     assert set(DEFAULT_PARTITIONS) == set(Role)
 
 
