@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from agents.planner.config import DAY_MS
 from agents.planner.fold import fold
 from agents.planner.wakes import sweep
 from agents.snapshots.rebuild import whole
-from tests.agents.planner.worlds import Store, busy, config, run
+from tests.agents.planner.worlds import START_MS, Store, busy, config, run
 
 
 @pytest.mark.parametrize("mid_closing", [False, True])
@@ -20,7 +21,9 @@ def test_a_shelf_written_whole_has_every_section_it_was_loaded_from(mid_closing:
     store = run(cfg, log[:half])
     if mid_closing:
         shelf = store.open()
-        store.keep(shelf, fold(shelf, [replace(log[-1], offset=half)]).messages)
+        marks = tuple(mark._replace(mark_ms=START_MS + 5 * DAY_MS) for mark in log[-1].marks)
+        store.keep(shelf, fold(shelf, [replace(log[-1], offset=half, marks=marks)]).messages)
+        assert shelf.pending
         store.keep(shelf, sweep(shelf, 2))
     assert store.sections["transfers"]
     assert store.sections["shared"]
