@@ -1,6 +1,6 @@
 """A solve in a process of its own: it reads the ledger and answers on standard output, bounded in time and memory.
 
-python -m agents.solving        # as the network agent starts it; settings come through the environment
+Settings come through the environment.
 
 It runs at the lowest priority, and everything that costs time happens in it (reading a snapshot too), so that events go
 through the worker as if nothing else went on. It stops looking for a better plan at SEARCH_SHARE of its time; one that
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import resource
 import sys
 import time
@@ -34,6 +33,8 @@ from stream.ledger.redis_ledger import RedisLedger
 SEARCH_SHARE = 0.8  # of the time allowed; the rest is for rounding what is there
 NICE = 19
 READ_AGAIN_S, READ_TIMES = 2.0, 15  # while days close
+# low before the solvers are imported: that alone takes a second or two
+COMMAND = ("-c", f"import os; os.nice({NICE}); import sys; from agents.solving import main; sys.exit(main())")
 SAID_CHARS = 2_000  # of what a process that failed wrote last
 
 
@@ -41,7 +42,7 @@ class SolveFailed(RestockError):
     """There is no new plan."""
 
 
-async def solve_apart(settings: Settings, command: Sequence[str] = ("-m", "agents.solving")) -> bytes:
+async def solve_apart(settings: Settings, command: Sequence[str] = COMMAND) -> bytes:
     """The packed Answer of a solve. Raises SolveFailed with its why; the process does not outlive the call."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -78,7 +79,6 @@ def _why(code: int, said: bytes) -> str:
 def main() -> int:
     """Solve once; the answer goes to standard output, what is wrong to standard error."""
     settings = load()
-    os.nice(NICE)
     _first_to_go()
     limit = settings.rebalance_memory_mb << 20
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
@@ -156,7 +156,3 @@ async def _read(settings: Settings, ledger: RedisLedger, number: int) -> Shelf:
             )
         return shelf
     raise SolveFailed(f"shelf {number} was closing days all the time", f"{READ_TIMES} readings", "it is tried again")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

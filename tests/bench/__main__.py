@@ -1,8 +1,9 @@
 """Restock beside its peers, in one run: tables of ratios, each figure with its spread.
 
-python -m tests.bench                       # peers: throughput, then latency (make bench)
+python -m tests.bench                       # throughput, latency, then the network's solver (make bench)
 python -m tests.bench throughput --runs 1 --orders 200000 --only kstreams-eos,faust
 python -m tests.bench latency --rate 1000 --seconds 30
+python -m tests.bench network               # the solver beside its peers, then a year with it and without
 
 One Apache Kafka and one Redis serve all, one contender at a time, on this machine. What the job is and how fair each
 peer is: tests/bench/peers/README.md. Figures are medians of the runs, with the least and the most behind them.
@@ -13,18 +14,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from tests import kafka, servers
 from tests.bench.contenders import PEERS, NotHere, Peer
 from tests.bench.end_to_end import say
+from tests.bench.machine import machine
 from tests.bench.race import Field, Run, quantile
 
 US = "restock"
@@ -34,19 +33,32 @@ Figures = dict[str, list[Run]]
 def main() -> int:
     """Run the parts asked for and print their tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", nargs="?", choices=("throughput", "latency", "all"), default="all")
+    parser.add_argument("part", nargs="?", choices=("throughput", "latency", "network", "all"), default="all")
     parser.add_argument("--orders", type=int, default=400_000, help="orders in the log; slow peers read fewer")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--rate", type=int, default=1_000, help="orders a second, for latency")
     parser.add_argument("--seconds", type=int, default=30, help="how long, for latency")
     parser.add_argument("--only", default="", help="names, with commas: restock and peers")
     chosen = parser.parse_args()
+    done = 0 if chosen.part == "network" else race(chosen)
+    return done if chosen.part in ("throughput", "latency") else max(done, network())
+
+
+def network() -> int:
+    """What needs no Kafka, each in a process of its own; the worst exit code."""
+    modules = ("tests.bench.network", "tests.bench.rebalancing")
+    return max(subprocess.run([sys.executable, "-m", module], check=False).returncode for module in modules)
+
+
+def race(chosen: argparse.Namespace) -> int:
+    """Throughput and latency beside the peers, on one Kafka and one Redis."""
     broker, store = kafka.broker(), servers.server()
     # what Restock's own benchmark starts is these
     os.environ["RESTOCK_TEST_KAFKA"], os.environ["RESTOCK_TEST_REDIS"] = broker.bootstrap, store.url
     field = Field(broker.bootstrap, store.url)
     try:
-        print(machine(), flush=True)
+        names = ("faust-streaming", "aiokafka", "confluent-kafka", "redis", "pyarrow", "numpy")
+        print(machine(*names, more=f"Kafka {kafka.VERSION}"), flush=True)
         print(f"command: python -m tests.bench {' '.join(sys.argv[1:])}")
         if chosen.part in ("throughput", "all"):
             print_throughput(throughputs(field, chosen))
@@ -170,24 +182,6 @@ def spread(values: Sequence[float], digits: int = 0) -> str:
     if len(values) < 2:
         return f"{median(values):,.{digits}f}"
     return f"{median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
-
-
-def machine() -> str:
-    """Machine and versions."""
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if "model name" in line
-        ),
-        platform.machine(),
-    )
-    names = ("faust-streaming", "aiokafka", "confluent-kafka", "redis", "pyarrow", "numpy")
-    return (
-        f"machine: {os.cpu_count()} cores, {model}, Python {platform.python_version()}, Linux {platform.release()}\n"
-        f"versions: {', '.join(f'{n} {version(n)}' for n in names)}, Kafka {kafka.VERSION}\n"
-        f"load average before: {os.getloadavg()[0]:.1f}"
-    )
 
 
 if __name__ == "__main__":

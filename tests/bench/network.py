@@ -2,7 +2,7 @@
 
 python -m tests.bench.network                      # the standard cases, one after the other
 python -m tests.bench.network --case coupled-20x5000
-python -m tests.bench.network --case rebalancing   # a year on favorita, with and without
+python -m tests.bench.network --case coupled-50x10000   # the largest: about ten minutes, no peers
 
 Each case runs in a process of its own, so that its peak memory is its own. CPU seconds are printed beside seconds:
 on a busy machine only they compare.
@@ -12,23 +12,23 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import optimize, sparse, stats
 
-from models.network import apart, linear, priced, strata, transfer, whole
+from models.network import apart as blocks
+from models.network import linear, priced, strata, transfer, whole
 from models.network.circulation import Circulation, used
 from models.network.plan import plan
 from models.network.transfer import Goods, Lanes, Picture
+from tests.bench.machine import machine
 
 LEVELS = np.array([0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99])
 HORIZON_DAYS = 14.0
@@ -82,7 +82,7 @@ def timed(what: str, run: Callable[[], Row]) -> Row:
     return {"what": what, **said, **times, "peak_gb": round(peak, 2)}
 
 
-def uncoupled(skus: int, places: int) -> list[Row]:
+def uncoupled(skus: int, places: int) -> Iterator[Row]:
     """The plan without limits; beside it a sample by HiGHS and by OR-tools one SKU at a time."""
     p = picture(skus, places)
     sample = transfer.build(p.some(slice(0, min(skus, 500)))).circulation
@@ -95,18 +95,14 @@ def uncoupled(skus: int, places: int) -> list[Row]:
         total = 0.0
         for sku in np.unique(sample.block):
             mine = np.flatnonzero(sample.block == sku)
-            units = apart.best_units(_some(sample, mine), sample.cost[mine], sample.upper[mine])
+            units = blocks.best_units(_some(sample, mine), sample.cost[mine], sample.upper[mine])
             total += float(sample.cost[mine] @ units)
         return {"objective": round(total, 2)}
 
-    return [
-        timed(f"ours, uncoupled {places} x {skus:,}", ours),
-        timed("OR-tools, one SKU a call, 500 of them", one_at_a_time),
-        *[
-            timed(f"linprog sparse {m}, 500 stacked", lambda m=m: _linprog(sample, m))
-            for m in ("highs-ds", "highs-ipm")
-        ],
-    ]
+    yield timed(f"ours, uncoupled {places} x {skus:,}", ours)
+    yield timed("OR-tools, one SKU a call, 500 of them", one_at_a_time)
+    for method in ("highs-ds", "highs-ipm"):
+        yield timed(f"linprog sparse {method}, 500 stacked", lambda m=method: _linprog(sample, m))
 
 
 def _some(c: Circulation, arcs: np.ndarray) -> Circulation:
@@ -154,26 +150,25 @@ def _ortools(c: Circulation, solver: str) -> Row:
     return {"objective": round(float(run.objective_value()), 2)}
 
 
-def coupled(skus: int, places: int, exact: bool, peers: bool) -> list[Row]:
+def coupled(skus: int, places: int, exact: bool, peers: bool) -> Iterator[Row]:
     """Lanes limited in units and weight: exactly (and rounded), or by prices."""
     p = tightened(picture(skus, places))
     c = transfer.build(p).circulation
-    rows = []
     name = f"{places} x {skus:,}, {len(c.tail):,} arcs, {len(c.limit)} rows"
     if exact:
-        rows.append(
-            timed(
-                f"ours, simplex and rounding, {name}",
-                lambda: _told(c, whole.from_fractions(c, linear.solve_linear(c, "simplex"))),
-            )
+        yield timed(
+            f"ours, simplex and rounding, {name}",
+            lambda: _told(c, whole.from_fractions(c, linear.solve_linear(c, "simplex"))),
         )
-    rows.append(timed(f"ours, prices, {name}", lambda: _told(c, priced.solve_priced(c))))
-    if peers:
-        rows += [timed(f"linprog sparse {m}", lambda m=m: _linprog(c, m)) for m in ("highs", "highs-ipm")]
-        rows += [timed(f"OR-tools {m}", lambda m=m: _ortools(c, m)) for m in ("glop", "pdlp")]
-    if peers and skus <= 100:
-        rows.append(timed("linprog dense highs", lambda: _linprog(c, "highs", dense=True)))
-    return rows
+    yield timed(f"ours, prices, {name}", lambda: _told(c, priced.solve_priced(c)))
+    if not peers:
+        return
+    for method in ("highs-ipm", "highs"):
+        yield timed(f"linprog sparse {method}", lambda m=method: _linprog(c, m))
+    for solver in ("glop", "pdlp"):
+        yield timed(f"OR-tools {solver}", lambda m=solver: _ortools(c, m))
+    if skus <= 100:
+        yield timed("linprog dense highs", lambda: _linprog(c, "highs", dense=True))
 
 
 def _told(c: Circulation, flow: Any) -> Row:
@@ -182,37 +177,14 @@ def _told(c: Circulation, flow: Any) -> Row:
     return {"objective": round(flow.cost, 2), "bound": round(flow.bound, 2), "gap": f"{gap:.4%}", "rounds": flow.rounds}
 
 
-def rebalancing(every: int = 1) -> list[Row]:
-    """A year of favorita: nobody, proportional to cover, the solver; at half, equal and double transfer cost."""
-    from tests.bench.rebalancing import demand_of, simulate
-
-    path = Path(os.environ.get("RESTOCK_DATA", Path(__file__).parents[3] / "shared" / "data"))
-    demand = demand_of(path / "favorita_21_stores_weekly.parquet")[:, ::every]
-    first = len(demand) - 52
-
-    def year(policy: str, factor: float) -> Row:
-        y = simulate(demand, first, policy, factor)
-        money = {
-            k: round(getattr(y, k)) for k in ("total", "underage_cost", "holding_cost", "edge_cost", "lateral_cost")
-        }
-        return {"lost": f"{y.lost / y.demand:.3%}", "stock": round(y.stock), "moved": round(y.moved), **money}
-
-    cases = [("none", 1.0), *[(p, f) for p in ("cover", "solver") for f in (0.5, 1.0, 2.0)], ("solver", 30.0)]
-    return [
-        timed(f"{policy}, transfers at {factor:g} of their cost", lambda p=policy, f=factor: year(p, f))
-        for policy, factor in cases
-    ]
-
-
-CASES: dict[str, Callable[[], list[Row]]] = {
+CASES: dict[str, Callable[[], Iterator[Row]]] = {
     "uncoupled-10x100000": lambda: uncoupled(100_000, 10),
     "coupled-10x100": lambda: coupled(100, 10, exact=True, peers=True),
     "coupled-10x1000": lambda: coupled(1_000, 10, exact=True, peers=True),
     "coupled-20x5000": lambda: coupled(5_000, 20, exact=False, peers=True),
-    "rebalancing": rebalancing,
     "coupled-50x10000": lambda: coupled(10_000, 50, exact=False, peers=False),
 }
-STANDARD = tuple(CASES)[:-1]  # the largest only when asked for: about a quarter of an hour
+STANDARD = tuple(CASES)[:-1]  # the largest only when asked for
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -221,24 +193,25 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--case", action="append", choices=list(CASES), help="only this one; may be given again")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
-    for case in args.case or STANDARD:
-        if args.here:
-            print("\n".join(json.dumps(row) for row in CASES[case]()))
-            continue
-        print(f"## {case}", flush=True)
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.bench.network", "--here", "--case", case], capture_output=True, text=True
-        )
-        for line in done.stdout.splitlines():
+    if args.here:
+        for row in CASES[args.case[0]]():
+            print(json.dumps(row), flush=True)
+        return 0
+    print(machine("scipy", "ortools", "numpy"))
+    return max(apart(case) for case in args.case or STANDARD)
+
+
+def apart(case: str) -> int:
+    """Run a case in a process of its own and show its rows as they come; its exit code."""
+    print(f"## {case}", flush=True)
+    command = [sys.executable, "-m", "tests.bench.network", "--here", "--case", case]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        for line in run.stdout:
             row = json.loads(line)
-            print(
-                f"{row.pop('what'):60} "
-                + "  ".join(f"{k} {v:,}" if isinstance(v, int | float) else f"{k} {v}" for k, v in row.items())
-            )
-        if done.returncode != 0:
-            print(done.stderr, file=sys.stderr)
-            return 1
-    return 0
+            told = (f"{k} {v:,}" if isinstance(v, int | float) else f"{k} {v}" for k, v in row.items() if k != "what")
+            print(f"{row['what']:60} {'  '.join(told)}", flush=True)
+    return run.returncode
 
 
 if __name__ == "__main__":

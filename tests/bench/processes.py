@@ -35,6 +35,11 @@ def peak_mb(group: int) -> float:
     return total / 1024
 
 
+def nices(group: int) -> dict[int, int]:
+    """The nice value of each process of a group."""
+    return {pid: int(fields[16]) for pid in members(group) if (fields := _stat(pid))}
+
+
 def _stat(pid: int) -> list[str]:
     """The fields of /proc/PID/stat behind the command's name; empty where it has ended."""
     try:

@@ -1,14 +1,24 @@
 """A year of the favorita network, week by week: no rebalancing, proportional to days of cover, and by the solver.
 
+python -m tests.bench.rebalancing               # at half, equal and double transfer cost, and where it would not pay
+python -m tests.bench.rebalancing --every 8     # every eighth item only: a minute
+
 Demand is the file's; stock, orders and lead times around it are simulated (there are none in the file). Stores order up
 to a level from their warehouse each week, warehouses from a supplier that always has stock; what a store lacks is lost.
 Forecasts are exponential smoothing of past demand, lost sales included (a shop would see less): the same for all.
 
 Week: receipts arrive; lateral transfers leave; stores and warehouses order; demand; holding on what is left.
+
+The verdict: at every transfer cost and in every warehouse's stores the solver either costs less than nobody moving
+anything, or moves nothing. Exit code 1 where that does not hold.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
+import sys
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +30,7 @@ from models.network.paths import walk
 from models.network.plan import plan
 from models.network.strata import Strata
 from models.network.transfer import Goods, Lanes, Picture
+from tests.bench.machine import machine
 
 LEVELS = (np.arange(12) + 0.5) / 12  # strata of equal weight
 SMOOTHING = 0.2
@@ -29,6 +40,9 @@ EDGE = np.array([0.5, 1.5, 0.7])
 LATERAL_WEEKS, LATERAL_FACTOR = 1, 1.5
 HELD_WEEKS = 1.0  # how long a unit that does not sell is taken to stay where it was sent before orders make up for it
 EXPOSED_WEEKS = 0  # beyond its lead time: what is ordered now arrives then
+WEEKS = 52
+FACTORS = (0.5, 1.0, 2.0)  # of the transfer cost
+MORE_FACTORS = (4.0, 8.0, 16.0, 30.0)  # up to where nothing pays: the solver alone
 
 
 @dataclass(frozen=True)
@@ -66,6 +80,8 @@ class Year:
     underage_cost: float
     holding_cost: float
     edge_cost: float
+    by_warehouse: tuple[float, ...]  # all costs of each warehouse and its stores, which trade with nobody else
+    moved_by_warehouse: tuple[float, ...]
 
     @property
     def total(self) -> float:
@@ -85,7 +101,7 @@ def simulate(demand: np.ndarray, first: int, policy: str, factor: float) -> Year
     on_hand, pipeline = level.copy(), np.zeros((ahead, items, stores))
     supplied = np.zeros((WAREHOUSE_LEAD + 1, items, 3))
     depot = _warehouse_level(net, mean[0], spread[0])
-    sums = np.zeros(7)
+    sums = np.zeros((7, 3))
     for n, t in enumerate(range(first, weeks)):
         on_hand, pipeline = on_hand + pipeline[0], np.concatenate([pipeline[1:], np.zeros((1, items, stores))])
         depot, supplied = depot + supplied[0], np.concatenate([supplied[1:], np.zeros((1, items, 3))])
@@ -102,12 +118,24 @@ def simulate(demand: np.ndarray, first: int, policy: str, factor: float) -> Year
         supplied[WAREHOUSE_LEAD - 1] += np.maximum(target - depot - supplied.sum(axis=0), 0)
         sold = np.minimum(on_hand, demand[t])
         lost, on_hand = demand[t] - sold, on_hand - sold
-        lateral = float((come * EDGE[net.warehouse]).sum()) * LATERAL_FACTOR * factor
-        moving = float((come * net.holding).sum())  # a week on the road costs what a week on the shelf does
-        holding = float((on_hand * net.holding).sum() + (depot * WAREHOUSE_HOLDING).sum()) + moving
-        edge = float((sent * EDGE[net.warehouse]).sum())
-        sums += [lost.sum(), on_hand.sum(), come.sum(), lateral, float((lost * net.underage).sum()), holding, edge]
-    return Year(float(demand[first:].sum()), sums[0], sums[1] / (weeks - first), *sums[2:])
+        stores_hold = on_hand + come  # a week on the road costs what a week on the shelf does
+        sums += [
+            _sum(net, lost),
+            _sum(net, on_hand),
+            _sum(net, come),
+            _sum(net, come) * EDGE * LATERAL_FACTOR * factor,
+            _sum(net, lost * net.underage),
+            _sum(net, stores_hold * net.holding) + depot.sum(axis=0) * WAREHOUSE_HOLDING,
+            _sum(net, sent) * EDGE,
+        ]
+    lost, stock, moved, *money = (float(total) for total in sums.sum(axis=1))
+    by_warehouse = tuple(sums[3:].sum(axis=0).tolist())
+    total = float(demand[first:].sum())
+    return Year(total, lost, stock / (weeks - first), moved, *money, by_warehouse, tuple(sums[2].tolist()))
+
+
+def _sum(net: Network, units: np.ndarray) -> np.ndarray:
+    return _by_warehouse(net, units).sum(axis=0)
 
 
 def _forecasts(demand: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
@@ -216,3 +244,54 @@ def demand_of(path: Path) -> np.ndarray:
     demand = np.zeros((int(week.max()) + 1, int(item.max()) + 1, int(store.max()) + 1))
     demand[week, item, store] = np.maximum(table.column("sales").to_numpy(), 0.0)
     return demand
+
+
+def lost_money(idle: Year, year: Year) -> list[int]:
+    """Warehouses among whose stores something was moved and the year cost no less for it."""
+    parts = zip(idle.by_warehouse, year.by_warehouse, year.moved_by_warehouse, strict=True)
+    return [n for n, (before, after, moved) in enumerate(parts) if (moved > 0) != (after < before)]
+
+
+def _verdict(year: Year, lost: list[int]) -> str:
+    if lost:
+        return f"loses money in warehouse {', '.join(map(str, lost))}"
+    return "pays wherever it is used" if year.moved > 0 else "does nothing"
+
+
+def main() -> int:
+    """One line a policy and transfer cost; exit code 1 where the solver's transfers did not pay."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--every", type=int, default=1, help="every n-th item only")
+    parser.add_argument("--last", type=int, default=0, metavar="WEEKS", help="end so many weeks before the file does")
+    chosen = parser.parse_args()
+    data = Path(os.environ.get("RESTOCK_DATA", Path(__file__).parents[3] / "shared" / "data"))
+    path = data / "favorita_21_stores_weekly.parquet"
+    if not path.exists():
+        print(f"no {path}: set RESTOCK_DATA to where the shared data lies", file=sys.stderr)
+        return 2
+    demand = demand_of(path)[:, :: chosen.every]
+    demand = demand[: len(demand) - chosen.last]
+    print(machine("numpy", "ortools"))
+    print(f"{demand.shape[1]} items, {demand.shape[2]} stores, weeks {len(demand) - WEEKS} to {len(demand) - 1}")
+    print("| | lost sales | mean stock | moved | transport | total cost | against none | | CPU s |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    cases = [("none", 1.0), *[(p, f) for p in ("cover", "solver") for f in FACTORS]]
+    idle, wrong = None, 0
+    for policy, factor in [*cases, *[("solver", f) for f in MORE_FACTORS]]:
+        begun = time.process_time()
+        year = simulate(demand, len(demand) - WEEKS, policy, factor)
+        idle = idle or year
+        lost = lost_money(idle, year)
+        wrong += policy == "solver" and bool(lost)
+        cells = (
+            f"{policy}, {factor:g} x" if policy != "none" else "none",
+            f"{year.lost / year.demand:.2%}", f"{year.stock:,.0f}", f"{year.moved:,.0f}", f"{year.lateral_cost:,.0f}",
+            f"{year.total:,.0f}", f"{year.total / idle.total - 1:+.2%}",
+            _verdict(year, lost) if policy != "none" else "", f"{time.process_time() - begun:.0f}",
+        )  # fmt: skip
+        print("| " + " | ".join(cells) + " |", flush=True)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

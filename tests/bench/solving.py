@@ -1,9 +1,10 @@
 """Does event-to-alert latency move while the network agent solves? One worker, a real Kafka, a real Redis.
 
-    python -m tests.bench.solving --rate 500 --seconds 40
+    python -m tests.bench.solving --rate 500 --seconds 15 --pairs 4
 
-Orders come at a steady rate for three windows: alone, while plans are asked for one after the other, and alone again.
-The network: five places with lanes between all of them, each limited in units, so that a solve is a coupled one.
+Orders come at a steady rate, window after window: alone, then while plans are asked for one after the other, and so on
+in turn, so that drift of the machine meets both alike. The network: five places with lanes between all of them, each
+limited in units, so that a solve is a coupled one.
 """
 
 from __future__ import annotations
@@ -13,18 +14,24 @@ import asyncio
 import itertools
 import json
 import secrets
+import statistics
 import sys
 import threading
 import time
+from dataclasses import dataclass, field
 from typing import Any
 
 from stream.events.instants import text_from_ms
 from stream.ledger.office import RedisOffice
+from tests.bench import processes
 from tests.bench.end_to_end import Bench, add_options, report, say, watch
 from tests.bench.orders import CYCLE_UNITS, PLACES
+from tests.bench.race import quantile
 
-WINDOWS = ("before", "while it solves", "after")
+ALONE, SOLVING = "alone", "while it solves"
 LANE_UNITS = 300
+QUANTILES = (0.5, 0.9, 0.99)
+LOOK_S = 0.05
 
 
 def lanes(bench: Bench) -> None:
@@ -39,21 +46,36 @@ def lanes(bench: Bench) -> None:
     bench.await_drained()
 
 
-def asking(bench: Bench, enough: threading.Event, answers: list[dict[str, Any]]) -> None:
-    """Plans one after the other until it is enough."""
+@dataclass
+class Solves:
+    """Plans, asked for one after the other until it is enough."""
 
-    async def ask() -> None:
-        office = RedisOffice(bench.redis.url, bench.at.namespace)
-        while not enough.is_set():
+    bench: Bench
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    nices: set[int] = field(default_factory=set)  # of the solving processes, as seen
+    solving_s: float = 0.0  # that a solving process was there
+    enough: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        """Ask, wait, ask again."""
+        asyncio.run(self._ask())
+
+    async def _ask(self) -> None:
+        office = RedisOffice(self.bench.redis.url, self.bench.at.namespace)
+        while not self.enough.is_set():
             request = secrets.token_hex(4)
             await office.ask(request)
-            while (book := await office.book()).answered != request and not enough.is_set():
-                await asyncio.sleep(0.05)
+            while (book := await office.book()).answered != request and not self.enough.is_set():
+                self._look()
+                await asyncio.sleep(LOOK_S)
             if book.answered == request:
-                answers.append(json.loads(book.outcome))
+                self.answers.append(json.loads(book.outcome))
         await office.close()
 
-    asyncio.run(ask())
+    def _look(self) -> None:
+        there = [n for pid, n in processes.nices(self.bench.worker.pid).items() if pid != self.bench.worker.pid]
+        self.nices.update(there)
+        self.solving_s += LOOK_S if there else 0.0
 
 
 def orders(bench: Bench, rate: int, seconds: int, acknowledged: dict[tuple[str, str, str], float]) -> float:
@@ -78,46 +100,71 @@ def orders(bench: Bench, rate: int, seconds: int, acknowledged: dict[tuple[str, 
     return time.monotonic() - begun - seconds
 
 
-def measure(bench: Bench, rate: int, seconds: int) -> None:
-    """The three windows, and what came of the solves."""
+def measure(bench: Bench, rate: int, seconds: int, pairs: int) -> None:
+    """Windows in turn, and what came of the solves."""
     held: list[tuple[tuple[str, str, str], float]] = []
-    enough, solved = threading.Event(), threading.Event()
+    enough = threading.Event()
     watcher = threading.Thread(target=watch, args=(bench, held, enough))
     watcher.start()
     time.sleep(3.0)
-    answers: list[dict[str, Any]] = []
-    found: dict[str, str] = {}
-    for window in WINDOWS:
+    solves, late = Solves(bench), 0.0
+    found: dict[str, list[list[float]]] = {ALONE: [], SOLVING: []}
+    for window in (ALONE, SOLVING) * pairs:
         acknowledged: dict[tuple[str, str, str], float] = {}
-        asker = threading.Thread(target=asking, args=(bench, solved, answers))
-        if window == WINDOWS[1]:
+        solves.enough.clear()
+        asker = threading.Thread(target=solves.run)
+        if window == SOLVING:
             asker.start()
-        late = orders(bench, rate, seconds, acknowledged)
-        time.sleep(3.0)
-        if window == WINDOWS[1]:
-            solved.set()
+        late = max(late, orders(bench, rate, seconds, acknowledged))
+        time.sleep(2.0)  # the last alerts
+        if window == SOLVING:
+            solves.enough.set()
             asker.join()
+            bench.await_drained()
         took = sorted((at - acknowledged[key]) * 1000 for key, at in held if key in acknowledged)
         assert took, "no alert came"
-        at = {share: took[int(len(took) * share)] for share in (0.5, 0.9, 0.99)}
-        found[window] = f"{len(took)} alerts, p50 {at[0.5]:.0f} ms, p90 {at[0.9]:.0f}, p99 {at[0.99]:.0f}, "
-        found[window] += f"max {took[-1]:.0f}; producer behind {late:.2f} s"
+        found[window].append(took)
+        say(
+            f"{window}: {len(took)} alerts, " + ", ".join(f"p{q * 100:g} {quantile(took, q):.0f} ms" for q in QUANTILES)
+        )
     enough.set()
     watcher.join()
-    assert answers, "no solve was done"
-    solve_s = [answer.get("seconds", 0.0) for answer in answers]
-    kinds = ", ".join(sorted({f"{a['status']} ({a.get('method', a.get('why'))})" for a in answers}))
-    done = (
-        f"{len(answers)}, {max(solve_s):.1f} s at most; {kinds}; {sum(a.get('proposed', 0) for a in answers)} proposed"
+    assert solves.answers, "no solve was done"
+    told(bench, solves, found, rate=rate, seconds=seconds, pairs=pairs, producer_behind_s=round(late, 2))
+
+
+def told(bench: Bench, solves: Solves, found: dict[str, list[list[float]]], **how: Any) -> None:
+    """Milliseconds with and without, their ratio, and the solves."""
+    figures: dict[str, Any] = {}
+    for q in QUANTILES:
+        alone, solving = ([quantile(took, q) for took in found[window]] for window in (ALONE, SOLVING))
+        ratio = statistics.median(solving) / statistics.median(alone)
+        figures[f"p{q * 100:g}_ms"] = f"alone {spread(alone)}, while it solves {spread(solving)}, ratio {ratio:.2f}"
+    seconds = [answer.get("seconds", 0.0) for answer in solves.answers]
+    kinds = ", ".join(sorted({f"{a['status']} ({a.get('method', a.get('why'))})" for a in solves.answers}))
+    report(
+        bench.chosen.json,
+        **how,
+        alerts={window: sum(map(len, took)) for window, took in found.items()},
+        **figures,
+        solves=f"{len(solves.answers)}, {max(seconds):.1f} s at most, {kinds}",
+        proposed=sum(a.get("proposed", 0) for a in solves.answers),
+        solving_share=round(solves.solving_s / (how["seconds"] * how["pairs"]), 2),
+        solver_nice=sorted(solves.nices),
     )
-    report(bench.chosen.json, rate=rate, seconds=seconds, solves=done, **found)
+
+
+def spread(values: list[float]) -> str:
+    """Median, with the least and the most of the windows."""
+    return f"{statistics.median(values):.0f} ({min(values):.0f} to {max(values):.0f})"
 
 
 def main() -> int:
     """Warm up, then measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=int, default=500, help="orders a second")
-    parser.add_argument("--seconds", type=int, default=40, help="length of each window")
+    parser.add_argument("--seconds", type=int, default=15, help="length of each window")
+    parser.add_argument("--pairs", type=int, default=4, help="windows alone, and as many with solves")
     add_options(parser)
     chosen = parser.parse_args()
     bench = Bench(chosen)
@@ -126,7 +173,7 @@ def main() -> int:
         bench.stock_up(lambda _: bench.shop.rng.randint(1, CYCLE_UNITS))
         lanes(bench)
         say("measuring ...")
-        measure(bench, chosen.rate, chosen.seconds)
+        measure(bench, chosen.rate, chosen.seconds, chosen.pairs)
     finally:
         bench.close()
     return 0

@@ -1,0 +1,24 @@
+"""What a figure was measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+
+def machine(*packages: str, more: str = "") -> str:
+    """Processor, system, the versions of these packages and how busy it was; three lines."""
+    versions = ", ".join(filter(None, [*(f"{name} {version(name)}" for name in packages), more]))
+    return (
+        f"machine: {os.cpu_count()} cores, {_processor()}, Python {platform.python_version()}, "
+        f"Linux {platform.release()}\n"
+        f"versions: {versions}\n"
+        f"load average before: {os.getloadavg()[0]:.1f}"
+    )
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if "model name" in line), platform.machine())
