@@ -203,11 +203,12 @@ class Settings(BaseSettings):
         ge=1_048_576,
         le=1_073_741_824,
     )
-    forecasts: Literal["on", "off"] = _setting(
+    forecasts: Literal["changed", "daily", "off"] = _setting(
         PACE,
-        "on",
-        "Whether the forecast of every SKU-location that has had demand is published when its day closes, about 600 B "
-        "each.",
+        "changed",
+        "When the forecast of a SKU-location that has had demand is published, about 600 B each: as its day closes "
+        "where its mean, reorder point or order-up-to level has moved to another tenth, and once a week; or every day; "
+        "or never.",
     )
     positions_interval_ms: int = _setting(
         PACE,

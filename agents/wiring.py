@@ -59,7 +59,7 @@ def planner_config(settings: Settings, shelf: int) -> PlannerConfig:
         hysteresis=settings.hysteresis_share,
         count_tolerance=settings.count_tolerance_share,
         positions_interval_ms=settings.positions_interval_ms,
-        forecasts=settings.forecasts == "on",
+        forecasts=settings.forecasts,
         warm_until_ms=LONG_AGO if warm_until_ms is None else warm_until_ms,
     )
 

@@ -263,7 +263,7 @@ def _shelf(history: History, plan: Plan, first_day: int) -> Shelf:
         slice_rows=2**62,
         version=NEWEST,
         family=family_of(history, plan),
-        forecasts=False,
+        forecasts="off",
         forecast_days=plan.horizons,
         plan_days=max(plan.wait, *plan.horizons),
         send_rows=2**62,

@@ -14,7 +14,7 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 VIEWS_A_POLL = 100  # readable hashes a shelf writes beside a poll's state, once in `view_every_s`: 20 us each, 2 ms
 VIEWS_A_SLICE = 500  # and at a quiet moment: 10 ms, then events have their turn
+TURN_S = 0.25  # a poll that takes longer to fold is kept piece by piece: a leap of many days is hours of work
 QUIET_S = 0.5  # nothing came for this long: a quiet moment
 
 
@@ -124,18 +125,32 @@ class Planner:
         """Fold and keep one poll; returns shelves found stale. Raises Fenced where a newer owner holds one."""
         stale = self._relay_failures()
         stale += [b.partition for b in batches if b.partition not in stale and not await self._room(b.partition)]
-        batches = [b for b in batches if b.partition not in stale]
+        left = [b for b in batches if b.partition not in stale]
+        while left:
+            left, gone = await self._turn(left)
+            for batch in left:
+                if batch.partition not in gone and not await self._room(batch.partition):
+                    gone.append(batch.partition)
+            left = [b for b in left if b.partition not in gone]
+            stale += gone
+        return stale
+
+    async def _turn(self, batches: Sequence[Batch]) -> tuple[list[Batch], list[int]]:
+        """Fold and keep as much as fits into a turn; what is left, and which shelves were found stale."""
         begun = time.perf_counter()
         self._polled_s = time.monotonic()
-        writes = []
+        writes, left, records = [], list[Batch](), 0
         for batch in batches:
             owned = self.owned[batch.partition]
-            owned.messages = self._fold(owned, batch)
+            done = self._fold(owned, batch, begun + TURN_S)
+            records += done
+            if done < len(batch.offsets):
+                left.append(batch.after(done))
             writes.append((owned, self._write(owned, self._views_due(owned))))
         folded = time.perf_counter()
-        stale += await self._keep(writes)
-        self._watcher.took(folded - begun, time.perf_counter() - folded, sum(len(b.offsets) for b in batches))
-        return stale
+        stale = await self._keep(writes)
+        self._watcher.took(folded - begun, time.perf_counter() - folded, records)
+        return left, stale
 
     async def _room(self, shelf: int) -> bool:
         """Wait until a shelf's relay can take more; False where it finds the shelf rolled back meanwhile."""
@@ -147,15 +162,33 @@ class Planner:
             return False
         return True
 
-    def _fold(self, owned: Owned, batch: Batch) -> list[Outgoing]:
+    def _fold(self, owned: Owned, batch: Batch, until_s: float) -> int:
+        """Fold records, and the days a mark leapt over, until the time is over; how many records.
+
+        What they owe waits with the shelf.
+        """
         shelf = owned.shelf
         if shelf.offset >= 0:
             assert batch.start == shelf.offset, f"shelf {batch.partition} is at {shelf.offset}, got {batch.start}"
-        records, letters = _decode(batch)
-        outcome = fold(shelf, records)
-        shelf.offset = batch.next
-        self._watcher.polled(batch.partition, outcome.rows, outcome.repeated, shelf)
-        return [*letters, *outcome.messages]
+        done = rows = repeated = 0
+        for place in _places(batch):
+            while wakes.leaping(shelf) and time.perf_counter() < until_s:
+                owned.messages += wakes.sweep_slice(shelf)
+            if wakes.leaping(shelf):
+                break
+            done += 1
+            record = _decode(batch, *place)
+            if isinstance(record, Outgoing):
+                owned.messages.append(record)
+            else:
+                outcome = fold(shelf, [record])
+                owned.messages += outcome.messages
+                rows, repeated = rows + outcome.rows, repeated + outcome.repeated
+            if time.perf_counter() > until_s:
+                break
+        shelf.offset = batch.next if done == len(batch.offsets) else batch.offsets[done]
+        self._watcher.polled(batch.partition, rows, repeated, shelf)
+        return done
 
     async def idle(self) -> bool:
         """One slice of sweeping or refreshing a shelf; True while more is left. Raises Fenced as `poll` does."""
@@ -246,17 +279,17 @@ class Planner:
                 self._watcher.relayed(number, owned.relay)
 
 
-def _decode(batch: Batch) -> tuple[list[SkuRecord], list[Outgoing]]:
-    """Records of `sku-events`, and letters for what somebody else put there."""
-    records, letters = [], []
-    for offset, at_ms, key, value in zip(batch.offsets, batch.timestamps, batch.keys, batch.values, strict=True):
-        try:
-            records.append(decode(value or b"", offset))
-        except (ValueError, OSError) as wrong:
-            letters.append(
-                dead_letter("sku-events", batch.partition, offset, at_ms, key, value, "not_ours", str(wrong)[:500])
-            )
-    return records, letters
+def _places(batch: Batch) -> Iterator[tuple[int, int, bytes | None, bytes | None]]:
+    return zip(batch.offsets, batch.timestamps, batch.keys, batch.values, strict=True)
+
+
+def _decode(batch: Batch, offset: int, at_ms: int, key: bytes | None, value: bytes | None) -> SkuRecord | Outgoing:
+    """A record of `sku-events`, or a letter for what somebody else put there."""
+    try:
+        return decode(value or b"", offset)
+    except (ValueError, OSError) as wrong:
+        said = str(wrong)[:500]
+        return dead_letter("sku-events", batch.partition, offset, at_ms, key, value, "not_ours", said)
 
 
 def watermark_age_s(shelf: Shelf, now_ms: int) -> float:

@@ -55,6 +55,8 @@ def fold(shelf: Shelf, records: Sequence[SkuRecord]) -> Outcome:
 
 
 def _fold_one(shelf: Shelf, record: SkuRecord, out: Outcome) -> None:
+    if wakes.leaping(shelf):
+        out.messages += wakes.finish(shelf)
     shelf.offset = record.offset
     shelf.live = shelf.watermark_ms >= shelf.config.warm_until_ms
     if record.switch:

@@ -1,5 +1,7 @@
-"""The `forecasts` topic: what each row that has had demand is expected to need, told when its day has closed.
+"""The `forecasts` topic: what each row that has had demand is expected to need, told as its day closes if it is news.
 
+The topic is compacted: what was told last stands. News is that a number moved to another cell of a grid of tenths, so
+that what stands is never more than a tenth off, and needs no memory of what was told; once a week a row is told anyway.
 A shop closes all its days at once, so this is written to be cheap: JSON from templates, about 10 us a row.
 """
 
@@ -24,6 +26,9 @@ Floats = npt.NDArray[np.float64]
 
 DIGITS = 6  # of the numbers told
 LEAST_SHARE = 0.005  # an expert with less is not named
+ANYWAY_DAYS = 7  # a row is told at least so often, each on its own day
+_WATCHED = ("demand_rate", "reorder_point", "order_up_to")
+_TENTHS = np.cumprod(np.full(512, 1.1)) * 1e-6  # products, not a logarithm: the same on every machine
 
 _EPOCH = date(1970, 1, 1)
 _IMMINENT = 1  # place of the horizon that is nobody's business but ours
@@ -33,9 +38,12 @@ _DATA = (  # keys in order, as everything outgoing has them
 )
 
 
-def made(shelf: Shelf, rows: Rows, wanted: Wanted, cause: str) -> list[Outgoing]:
-    """One message a row that has had demand; `wanted` is what its closing expected, row by row."""
-    some = np.flatnonzero(shelf.hot["flags"][rows] & LEARNING > 0)
+def made(shelf: Shelf, rows: Rows, before: npt.NDArray[np.void], wanted: Wanted, cause: str) -> list[Outgoing]:
+    """One message a row that has something to tell.
+
+    `before` (n,) are the hot values of the day that closed, `wanted` what its closing expected, row by row.
+    """
+    some = np.flatnonzero(_news(shelf, rows, before))
     if len(some) == 0:
         return []
     numbers, h = rows[some], shelf.hot[rows[some]]
@@ -57,6 +65,24 @@ def made(shelf: Shelf, rows: Rows, wanted: Wanted, cause: str) -> list[Outgoing]
         data = _DATA % (as_of, as_of_day, experts, horizons, cycles, location, rate, protection, sku)
         out.append(messages.forecast(shelf, shelf.keys[row], data.encode(), f"{cause}-{end_ms}", as_of.encode()))
     return out
+
+
+def _news(shelf: Shelf, rows: Rows, before: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
+    """Which rows are to be told: shape (n,)."""
+    now = shelf.hot[rows]
+    learning = now["flags"] & LEARNING > 0
+    if shelf.config.forecasts == "daily":
+        return np.asarray(learning)
+    first = (before["flags"] & LEARNING == 0) | (before["day_start_ms"] < shelf.config.warm_until_ms)
+    news = first | ((now["day"] + shelf.phase[rows]) % ANYWAY_DAYS == 0)
+    for name in _WATCHED:
+        news |= _cell(now[name]) != _cell(before[name])
+    return np.asarray(learning & news)
+
+
+def _cell(numbers: npt.NDArray[np.generic]) -> Rows:
+    """Which tenth (a factor of 1.1) each number lies in; nothing at all lies in the first."""
+    return np.searchsorted(_TENTHS, numbers.astype(np.float64))
 
 
 def carriers(explained: Explanation) -> Iterator[str]:

@@ -34,53 +34,69 @@ def arrive(shelf: Shelf, offset: int) -> list[Outgoing]:
     Days that end at different instants are woken one after the other, each with its own frozen pool, so that it does
     not show whether the watermark came in steps or in one leap.
     """
-    watermark, out = shelf.watermark_ms, list[Outgoing]()
-    if watermark == LONG_AGO:
+    out = list[Outgoing]()
+    due = int(np.count_nonzero(shelf.due[: shelf.n] <= shelf.watermark_ms))
+    if shelf.watermark_ms == LONG_AGO or due == 0:
         return out
-    cause = f"mark-{shelf.config.shelf}-{offset}"
-    while True:
-        due = np.flatnonzero(shelf.due[: shelf.n] <= watermark)
-        if len(due) == 0:
-            return out
-        lately = max((w.watermark_ms for w in shelf.pending if w.closing), default=LONG_AGO)
-        ends, next_ends = shelf.hot["day_end_ms"][due], shelf.hot["next_end_ms"][due]
-        ahead = np.where(ends > lately, ends, next_ends)  # rows of the pending closing will be at their next day
-        first_ms = int(ahead.min())
-        if first_ms > watermark:
-            break
-        if lately != LONG_AGO:
-            out += finish(shelf)
-            continue
-        _freeze(shelf)
-        shelf.pending.append(Wake(first_ms, cause, offset, True))
-        if bool(((ends > first_ms) & (ends <= watermark)).any()) or bool(
-            (next_ends[ends == first_ms] <= watermark).any()
-        ):
-            out += finish(shelf)
-    shelf.pending.append(Wake(watermark, cause, offset, False))
-    if shelf.pending[0].offset == offset and len(due) <= min(shelf.config.slice_rows, shelf.config.send_rows):
+    if _closing(shelf) and _next_end_ms(shelf) <= shelf.watermark_ms:
+        out += finish(shelf)  # the day before it was still being closed
+    _go_on(shelf, f"mark-{shelf.config.shelf}-{offset}", offset)
+    if (
+        shelf.pending
+        and shelf.pending[0].offset == offset
+        and due <= min(shelf.config.slice_rows, shelf.config.send_rows)
+    ):
         out += finish(shelf)  # all that is pending came with this record
     return out
 
 
-def _freeze(shelf: Shelf) -> None:
-    """What rows learnt of each other until now is what this closing reads."""
-    shelf.commons.freeze()
+def leaping(shelf: Shelf) -> bool:
+    """Whether the watermark passed more days than are pending: they follow one by one, before the next record."""
+    return bool(shelf.pending) and shelf.pending[-1].closing
+
+
+def _closing(shelf: Shelf) -> bool:
+    return any(wake.closing for wake in shelf.pending)
+
+
+def _next_end_ms(shelf: Shelf) -> int:
+    """When the next of the days ends that are due and not pending; NEVER where none is."""
+    due = np.flatnonzero(shelf.due[: shelf.n] <= shelf.watermark_ms)
+    lately = max((w.watermark_ms for w in shelf.pending if w.closing), default=LONG_AGO)
+    ends, next_ends = shelf.hot["day_end_ms"][due], shelf.hot["next_end_ms"][due]
+    # rows of the pending closing will be at their next day
+    return int(np.where(ends > lately, ends, next_ends).min(initial=NEVER))
+
+
+def _go_on(shelf: Shelf, cause: str, offset: int) -> None:
+    """What comes next on the way to the watermark is pending: a closing; where no other follows, all the rest too."""
+    while (end_ms := _next_end_ms(shelf)) <= shelf.watermark_ms:
+        if _closing(shelf):
+            return  # it reads what that one teaches
+        shelf.commons.freeze()
+        shelf.pending.append(Wake(end_ms, cause, offset, True))
+    if (shelf.due[: shelf.n] <= shelf.watermark_ms).any():
+        shelf.pending.append(Wake(shelf.watermark_ms, cause, offset, False))
 
 
 def finish(shelf: Shelf) -> list[Outgoing]:
-    """Everything pending, now."""
-    out = _catch_up(shelf, _due(shelf)) if shelf.pending else []
-    _passed(shelf, len(shelf.pending))
+    """Everything pending, and days that follow on it, now."""
+    out: list[Outgoing] = []
+    while shelf.pending:
+        out += _catch_up(shelf, _due(shelf))
+        _passed(shelf, len(shelf.pending))
     return out
 
 
 def _passed(shelf: Shelf, wakes: int) -> None:
     """The first `wakes` of what was pending have reached every row."""
-    if any(wake.closing for wake in shelf.pending[:wakes]):
+    passed, leap = shelf.pending[:wakes], leaping(shelf) and wakes == len(shelf.pending)
+    if any(wake.closing for wake in passed):
         shelf.commons.settle(shelf.keys)
     del shelf.pending[:wakes]
     shelf.cursor = shelf.pass_wakes = 0
+    if leap:
+        _go_on(shelf, passed[-1].cause, passed[-1].offset)
 
 
 def _due(shelf: Shelf) -> Rows:
@@ -183,10 +199,10 @@ def close(shelf: Shelf, rows: Rows, wake: Wake) -> list[Outgoing]:
     _next_day(shelf, rows)
     hot["flags"][rows] |= CLOSED_ONCE
     hot["as_of_offset"][rows] = np.maximum(h["as_of_offset"], wake.offset)
-    tells = shelf.live and shelf.config.forecasts and shelf.version >= FORECASTS_FROM
+    tells = shelf.live and shelf.config.forecasts != "off" and shelf.version >= FORECASTS_FROM
     wanted = plan.replan(shelf, rows, end_ms, shelf.config.forecast_days if tells else ())
     shelf.dirty_hot[rows] = shelf.dirty_model[rows] = shelf.dirty_view[rows] = True
-    out = forecasts.made(shelf, rows, wanted, wake.cause) if tells else []
+    out = forecasts.made(shelf, rows, h, wanted, wake.cause) if tells else []
     unsettled = rows[guards.unsettled(shelf, rows, closing=True)]
     if len(unsettled):
         taken = machine.take(shelf, unsettled.tolist())

@@ -121,11 +121,11 @@ class Pipeline:
         return ""
 
     def _wait(self, left: Callable[[], str]) -> None:
-        before, moved_s = "", clock.steady_s()
+        before, moved_s = (), clock.steady_s()
         while (now := left()) != "":
             self._waiting(now)
-            if now != before:
-                before, moved_s = now, clock.steady_s()
+            if (stands := (now, *self._stands())) != before:
+                before, moved_s = stands, clock.steady_s()
             elif clock.steady_s() - moved_s > STALL_S:
                 raise Away(
                     "the pipeline does not move",
@@ -133,6 +133,20 @@ class Pipeline:
                     "is a worker running for this namespace and by the same clock? RESTOCK_NAMESPACE, RESTOCK_CLOCK",
                 )
             time.sleep(LOOK_S)
+
+    def _stands(self) -> tuple[Any, ...]:
+        """Everything that moves while somebody works: intake waits for shelves that close many days, and is no fault.
+
+        Numbers of sources are not known here; what intake reads, shelves fold.
+        """
+        places = self._ask(
+            [
+                (command, self._keys.of(shelf, name), *fields)
+                for shelf in range(self._settings.shelves)
+                for command, name, *fields in (("HMGET", "place", "offset", "sweep"), ("LLEN", "out"))
+            ]
+        )
+        return tuple(tuple(place) if isinstance(place, list) else place for place in places)
 
     def _each_shelf(self, command: str, name: str, *fields: str) -> list[Any]:
         shelves = range(self._settings.shelves)

@@ -7,7 +7,7 @@ partition by partition cost 270 ms at the median where one answer a poll cost 45
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 
@@ -29,6 +29,18 @@ class Batch:
     keys: Sequence[bytes | None]
     values: Sequence[bytes | None]
     headers: Sequence[Sequence[tuple[str, bytes]]]
+
+    def after(self, count: int) -> Batch:
+        """What follows its first `count` records; there is such."""
+        return replace(
+            self,
+            start=self.offsets[count],
+            offsets=self.offsets[count:],
+            timestamps=self.timestamps[count:],
+            keys=self.keys[count:],
+            values=self.values[count:],
+            headers=self.headers[count:],
+        )
 
 
 class Send(NamedTuple):

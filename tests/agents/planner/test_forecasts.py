@@ -27,7 +27,7 @@ def forecasts(messages: list[Outgoing]) -> list[dict[str, Any]]:
 
 def test_a_row_tells_its_forecast_when_its_day_closes() -> None:
     """One a closed day, as of its end: sums over the protection time and the fixed ones, experts' shares make one."""
-    shop = Shop()
+    shop = Shop(forecasts="daily")
     shop.sells(20, units_a_day=10)
     told = forecasts(shop.said)
     assert len(told) == 20
@@ -46,6 +46,21 @@ def test_a_row_tells_its_forecast_when_its_day_closes() -> None:
     assert len(set(ids)) == len(ids)
 
 
+def test_what_stands_is_never_more_than_a_tenth_off() -> None:
+    """Only news is told: the topic's last word on a row stays within a tenth of what is told daily, for fewer words."""
+    news, daily = (Shop(forecasts=which) for which in ("changed", "daily"))
+    for shop in (news, daily):
+        shop.sells(40, units_a_day=10)
+    told = {data["as_of_day"]: data["mean_day"] for data in forecasts(news.said)}
+    stands, off = 0.0, []
+    for data in forecasts(daily.said):
+        stands = told.get(data["as_of_day"], stands)
+        off.append(abs(data["mean_day"] / stands - 1))
+    assert max(off) < 0.1 + 1e-6
+    assert 40 / 7 <= len(told) < 30
+    assert min(told) == "2024-10-04", "the first closing is news"
+
+
 def test_a_row_nobody_asked_for_tells_nothing() -> None:
     """A stocked row without demand has no forecast to tell."""
     shop = Shop()
@@ -56,7 +71,7 @@ def test_a_row_nobody_asked_for_tells_nothing() -> None:
 
 def test_forecasts_can_be_left_out_and_older_shelves_have_none() -> None:
     """The setting turns them off; a shelf that decides as 0.1.0 did sends none."""
-    for kwargs in ({"forecasts": False}, {"version": versions.FIRST}):
+    for kwargs in ({"forecasts": "off"}, {"version": versions.FIRST}):
         shop = Shop(**kwargs)
         shop.sells(3)
         assert forecasts(shop.said) == []
