@@ -172,8 +172,10 @@ class Planner:
             assert batch.start == shelf.offset, f"shelf {batch.partition} is at {shelf.offset}, got {batch.start}"
         done = rows = repeated = 0
         for place in _places(batch):
-            while wakes.leaping(shelf) and time.perf_counter() < until_s:
+            while wakes.leaping(shelf):
                 owned.messages += wakes.sweep_slice(shelf)
+                if time.perf_counter() > until_s:
+                    break
             if wakes.leaping(shelf):
                 break
             done += 1

@@ -29,7 +29,9 @@ def place(shelf: Shelf) -> Place:
     """Where the shelf stands."""
     if not shelf.pending:
         return Place(shelf.offset)
-    return Place(shelf.offset, f"{shelf.pending[-1].offset}:{len(shelf.pending)}:{shelf.pass_wakes}:{shelf.cursor}")
+    first, last = shelf.pending[0], shelf.pending[-1]
+    sweep = (last.offset, len(shelf.pending), shelf.pass_wakes, shelf.cursor, first.watermark_ms)
+    return Place(shelf.offset, ":".join(map(str, sweep)))
 
 
 def changes(shelf: Shelf, expected: Place, messages: Any, views: int) -> Write:

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
+from agents.planner import agent as planner_agent
 from agents.planner.agent import Planner
+from agents.planner.config import DAY_MS
 from stream.errors import Fenced
 from stream.events.kinds import Kind
 from stream.events.rows import SkuRecord, encode
 from stream.ledger.memory import MemoryLedger
 from stream.ledger.memory_publisher import MemoryPublisher, MemoryTopics
+from stream.ledger.port import Place
 from stream.ledger.relay import Limits
 from stream.transport.port import Batch
 from tests.agents.planner.worlds import START_MS, World, config
@@ -59,6 +62,33 @@ def test_a_poll_is_kept_and_published() -> None:
         ids = [m.id for _, m in topics.committed("stock-alerts", 0)]
         assert len(ids) == len(set(ids)) >= 1
         assert (await ledger.peek(0, {})).place.offset == 1
+
+    run(story)
+
+
+def test_a_poll_that_takes_long_is_kept_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten days in one leap, records behind it: many writes, each a place further on; nothing is left out."""
+    monkeypatch.setattr(planner_agent, "TURN_S", 0.0)
+
+    async def story() -> None:
+        ledger, topics = MemoryLedger(), MemoryTopics()
+        worker, places, keep = planner(ledger, topics), list[Place](), ledger.keep
+
+        async def noting(writes: Any) -> Any:
+            places.extend(write.next for _, write in writes)
+            return await keep(writes)
+
+        monkeypatch.setattr(ledger, "keep", noting)
+        world = World()
+        for sku in "ABCDEFGHI":
+            world.order(START_MS, ord(sku), sku=sku, units=5)
+        for day in (0, 10, 11):
+            world.record(START_MS + day * DAY_MS)
+        await worker.positions([0])
+        assert list(await worker.poll([batch(world.records)])) == []
+        assert len(set(places)) > 10
+        assert (await ledger.peek(0, {})).place.offset == 3
+        await worker.release([0])
 
     run(story)
 

@@ -9,10 +9,12 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-from agents.planner import fast, guards, versions
+from agents.planner import fast, guards, versions, wakes
 from agents.planner import fold as planner_fold
+from agents.planner.config import DAY_MS
 from agents.planner.fold import fold
-from tests.agents.planner.worlds import Store, busy, by_sku, config, crowded, run
+from stream.events.kinds import Kind
+from tests.agents.planner.worlds import START_MS, Store, World, at_rest, busy, by_sku, config, crowded, run
 
 SEEDS = range(6)
 
@@ -36,6 +38,31 @@ def test_cuts_slices_and_crashes_do_not_show(seed: int, version: int) -> None:
     assert differences(whole, cut) == [], f"seed {seed}"
     assert by_sku(whole.messages) == by_sku(cut.messages), f"seed {seed}"
     assert len(whole.messages) > 50, "a world in which nothing happens proves nothing"
+
+
+def test_a_leap_is_closed_day_by_day() -> None:
+    """A mark that passes ten days at once: in slices with a crash after each, or all before the next record, is one."""
+    world = World()
+    for sku in "ABCDEFGHI":
+        world.row(Kind.STOCK_COUNTED, START_MS, sku=sku, units=40)
+        world.order(START_MS + 1, ord(sku), sku=sku, units=5)
+    world.record(START_MS)
+    world.record(START_MS + 10 * DAY_MS)
+    world.order(START_MS + 10 * DAY_MS + 1, 7, sku="E", units=30)
+    world.record(START_MS + 11 * DAY_MS)
+    sliced = Store(config())
+    shelf, closings = sliced.open(), set[int]()
+    for record in world.records:
+        sliced.keep(shelf, fold(shelf, [record]).messages)
+        while wakes.leaping(shelf):
+            closings.add(shelf.pending[-1].watermark_ms)
+            shelf = sliced.open()
+            sliced.keep(shelf, wakes.sweep(shelf, 2))
+    sliced.keep(shelf, at_rest(shelf))
+    assert len(closings) >= 9, "the leap was not closed day by day"
+    at_once = run(config(), world.records)
+    assert differences(at_once, sliced) == []
+    assert by_sku(at_once.messages) == by_sku(sliced.messages)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
