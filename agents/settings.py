@@ -303,6 +303,15 @@ class Settings(BaseSettings):
         ge=0,
         le=525_600,
     )
+    rebalance_periods: int = _setting(
+        NETWORK,
+        1,
+        "Into how many equal periods the longest lead time plus review is cut. Transfers of the first are proposed; "
+        "those of later ones are a plan to share (`restock transfers --status planned`), made again each time. Lane "
+        "limits then hold a period. A solve grows with it.",
+        ge=1,
+        le=52,
+    )
     rebalance_budget: float | None = _setting(
         NETWORK,
         None,

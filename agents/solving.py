@@ -19,7 +19,7 @@ from pathlib import Path
 
 from agents import wiring
 from agents.network import snapshot
-from agents.network.balance import Answer, decide, pack_answer
+from agents.network.balance import Answer, decide, later_of, pack_answer
 from agents.network.picture import problem
 from agents.plan.answer import as_json
 from agents.planner import versions
@@ -117,14 +117,14 @@ def answer_of(
 ) -> Answer:
     """What to send, and how good that is."""
     asked = problem(shelves, float("inf") if settings.rebalance_budget is None else settings.rebalance_budget)
-    moves, found = decide(asked, shelves, GAP, enough)
+    moves, found = decide(asked, shelves, GAP, enough, settings.rebalance_periods)
     offsets = {str(shelf.config.shelf): shelf.offset for shelf in shelves}
     seconds, memory_mb = time.monotonic() - begun_s, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     if found is None:
         none = {"status": "nothing to decide", "seconds": round(seconds, 3), "memory_mb": round(memory_mb, 1)}
         why = "no catalog.lane connects two locations that know the same SKU"
         return Answer(as_of_ms, offsets, [], {**none, "why": why})
-    return Answer(as_of_ms, offsets, moves, as_json(found, seconds, memory_mb))
+    return Answer(as_of_ms, offsets, moves, as_json(found, seconds, memory_mb), later_of(found, as_of_ms))
 
 
 async def read_shelves(settings: Settings) -> list[Shelf]:

@@ -112,6 +112,7 @@ def status(book: Book, standing: tuple[str, int, int] | None) -> dict[str, Any]:
         "standing_plan": standing[0] if standing else None,
         "proposed": standing[1] if standing else None,
         "told": standing[2] if standing else None,
+        "planned_later": outcome.get("planned_later"),
     }
 
 
@@ -136,6 +137,8 @@ async def _try(args: argparse.Namespace, settings: Settings) -> int:
     show(rows, args.json, COLUMNS)
     if not args.json:
         print(f"{answer.summary['status']}: {len(rows):,} transfers, as of {text_from_ms(answer.as_of_ms)}")
+        if answer.later:
+            print(f"  {len(answer.later):,} more in later periods, a plan to share")
         for row in answer.summary.get("duals", [])[:3]:
             print(f"  {row['words']}")
     return 0

@@ -179,7 +179,8 @@ class Network:
             if not await self._lead():
                 raise Fenced("another worker leads the network now", hint="nothing to do: it goes on from here")
         log.info("transfer plan %s: %d proposed, %s", plan.id, len(plan.moves), plan.summary.get("status"))
-        await self._note({**plan.summary, "plan_id": plan.id, "proposed": len(plan.moves)}, plan.request)
+        counts = {"proposed": len(plan.moves), "planned_later": len(plan.later)}
+        await self._note({**plan.summary, "plan_id": plan.id, **counts}, plan.request)
 
     async def _note(self, outcome: dict[str, Any], request: str) -> None:
         outcome = {**outcome, "at_ms": self._now_ms()}

@@ -13,11 +13,12 @@ from typing import Any
 import msgspec
 
 from agents.plan import answer as answers
+from agents.plan.solve import solve
 from agents.plan.tables import Problem
+from agents.planner.config import DAY_MS
 from agents.planner.messages import identity
 from agents.planner.shelf import Shelf
 from agents.planner.transfers import Proposal, write_proposal
-from models.network.plan import plan
 from stream.events.kinds import NETWORK, Flag, Kind
 from stream.events.partition import shelf_of
 from stream.events.reading import COMING_LINE, hash_of
@@ -40,6 +41,16 @@ class Move(msgspec.Struct, array_like=True):
     gain: float  # money saved there, less given up here and the lane
 
 
+class Later(msgspec.Struct, array_like=True):
+    """One transfer of a later period: a plan to share, made again before it is proposed."""
+
+    leaves_ms: int  # event time
+    sku: str
+    sender: str
+    receiver: str
+    milli: int
+
+
 class Answer(msgspec.Struct):
     """What a solve came to: the moves, and the numbers of plan.json."""
 
@@ -47,6 +58,7 @@ class Answer(msgspec.Struct):
     offsets: dict[str, int]  # of each shelf
     moves: list[Move]
     summary: dict[str, Any]
+    later: list[Later] = []
 
 
 class Plan(msgspec.Struct):
@@ -62,6 +74,7 @@ class Plan(msgspec.Struct):
     offsets: dict[str, int]
     moves: list[Move]
     summary: dict[str, Any]
+    later: list[Later] = []
 
 
 pack_answer = pack_plan = msgspec.msgpack.Encoder(order="deterministic").encode
@@ -70,15 +83,16 @@ read_plan = msgspec.msgpack.Decoder(Plan).decode
 
 
 def decide(
-    problem: Problem, shelves: Sequence[Shelf], gap: float, enough: Callable[[], bool]
+    problem: Problem, shelves: Sequence[Shelf], gap: float, enough: Callable[[], bool], periods: int = 1
 ) -> tuple[list[Move], answers.Answer | None]:
     """The moves that pay, the most rewarding first, and the answer they come from; None where nothing is to decide.
 
-    A lane on which a transfer of the same SKU still waits to be shipped gets no second one.
+    Of several periods only the first one's are moves; see `later_of`. A lane on which a transfer of the same SKU still
+    waits to be shipped gets no second one.
     """
     if len(problem.skus) == 0 or len(problem.picture.lanes.origin) == 0:
         return [], None
-    found = answers.of_plan(problem, plan(problem.picture, problem.fixed, gap, enough=enough), gap)
+    found = solve(problem, periods, gap, enough)
     waiting = {
         (shelf.names[row][0], t.other, shelf.names[row][1])
         for shelf in shelves
@@ -92,10 +106,27 @@ def decide(
             round(row["cost"], 4), round(row["gain"], 4),
         )
         for row in answers.transfers(found).to_pylist()
-        if (row["sku"], row["from"], row["to"]) not in waiting
+        if row["period"] == 0 and (row["sku"], row["from"], row["to"]) not in waiting
     ]  # fmt: skip
     moves.sort(key=lambda move: (-move.gain, move.sku, move.sender, move.receiver))
     return moves[:TRANSFERS_MAX], found
+
+
+def later_of(found: answers.Answer, as_of_ms: int) -> list[Later]:
+    """What the answer sends in later periods, by when it leaves."""
+    period_ms = found.problem.horizon_days / found.periods * DAY_MS
+    rows = (row for row in answers.transfers(found).to_pylist() if row["period"] > 0)
+    later = [
+        Later(
+            as_of_ms + round(row["period"] * period_ms),
+            row["sku"],
+            row["from"],
+            row["to"],
+            round(row["quantity"] * 1000),
+        )
+        for row in rows
+    ]
+    return later[:TRANSFERS_MAX]
 
 
 def made(answer: Answer, number: int, made_ms: int, expiry_ms: int, request: str, namespace: str, shelves: int) -> Plan:
@@ -111,6 +142,7 @@ def made(answer: Answer, number: int, made_ms: int, expiry_ms: int, request: str
         answer.offsets,
         answer.moves,
         answer.summary,
+        answer.later,
     )
 
 

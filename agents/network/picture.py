@@ -20,7 +20,7 @@ from agents.plan.tables import FAIR_DAYS_FACTOR, Problem
 from agents.planner.plan import horizon_days, outlook
 from agents.planner.shelf import Rows, Shelf
 from models.network import strata
-from models.network.plan import NOTHING_FIXED
+from models.network.fixed import NOTHING_FIXED
 from models.network.transfer import Goods, Lanes, Picture
 
 Floats = npt.NDArray[np.float64]

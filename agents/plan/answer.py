@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from agents.plan.tables import Problem
 from models.network import explain
+from models.network.cuts import Cuts
 from models.network.periods import Schedule
 from models.network.plan import Plan
 
@@ -25,7 +26,8 @@ TRANSFERS = pa.schema(
         ("quantity", pa.float64()),  # units, whole packs
         ("lead_days", pa.float64()),
         ("cost", pa.float64()),  # money on the lane
-        ("gain", pa.float64()),  # money saved there, less given up here and the lane; null beyond period 0
+        # money saved there, less given up here and the lane, were nothing sent later; null beyond period 0
+        ("gain", pa.float64()),
         ("fixed", pa.bool_()),
         ("reason", pa.string()),
     ]
@@ -67,23 +69,27 @@ def of_plan(problem: Problem, plan: Plan, gap: float) -> Answer:
             plan.row_kind, plan.row_lane, plan.row_limit, plan.row_used, plan.prices, strict=True
         )
     ]
-    worst = np.argsort(plan.cuts.got - plan.cuts.wanted, kind="stable")[:SENTENCES_MOST]
-    cuts = [
-        explain.cut_words(
-            problem.skus[plan.cuts.sku[n]],
-            problem.places[plan.cuts.location[n]],
-            float(plan.cuts.wanted[n]),
-            float(plan.cuts.got[n]),
-            int(plan.cuts.why[n]),
-        )
-        for n in worst
-    ]
     period = np.zeros(len(plan.sku), dtype=np.int64)
     status = _status(plan.feasible, plan.gap, gap)
     return Answer(
         problem, 1, period, plan.sku, plan.lane, plan.units, plan.fixed, status, plan.objective, plan.bound, plan.gap,
-        plan.missing_units, conflict, limits, cuts, len(plan.cuts.sku), plan.method, plan.rounds,
+        plan.missing_units, conflict, limits, _cut_words(problem, plan.cuts), len(plan.cuts.sku), plan.method,
+        plan.rounds,
     )  # fmt: skip
+
+
+def _cut_words(problem: Problem, cuts: Cuts) -> list[str]:
+    worst = np.argsort(cuts.got - cuts.wanted, kind="stable")[:SENTENCES_MOST]
+    return [
+        explain.cut_words(
+            problem.skus[cuts.sku[n]],
+            problem.places[cuts.location[n]],
+            float(cuts.wanted[n]),
+            float(cuts.got[n]),
+            int(cuts.why[n]),
+        )
+        for n in worst
+    ]
 
 
 def of_schedule(problem: Problem, schedule: Schedule, periods: int, gap: float) -> Answer:
@@ -94,6 +100,8 @@ def of_schedule(problem: Problem, schedule: Schedule, periods: int, gap: float) 
         if kind in ("need", "stock"):
             who = f"{problem.skus[sku]}: {problem.places[place]}"
             conflict.append(f"{who} lacks its minimum" if kind == "need" else f"{who} has no more to give")
+        elif kind == "fixed":
+            conflict.append(f"{problem.skus[sku]}: what is to be sent on {lanes[place]}")
         else:
             conflict.append("the budget" if kind == "budget" else f"{lanes[place]} ({kind.replace('_', ' ')})")
     uses = np.asarray(u.circulation.usage @ schedule.flow.units)
@@ -103,12 +111,12 @@ def of_schedule(problem: Problem, schedule: Schedule, periods: int, gap: float) 
             u.row_kind, u.row_lane, u.row_period, u.circulation.limit, uses, schedule.prices, strict=True
         )
     ]
-    fixed = np.zeros(len(schedule.sku), dtype=bool)
     order = np.lexsort((schedule.lane, schedule.sku, schedule.period))
     return Answer(
         problem, periods, schedule.period[order], schedule.sku[order], schedule.lane[order], schedule.units[order],
-        fixed, _status(schedule.feasible, schedule.gap, gap), schedule.objective, schedule.bound, schedule.gap,
-        schedule.missing_units, conflict, limits, [], 0, schedule.flow.method, schedule.flow.rounds,
+        schedule.fixed[order], _status(schedule.feasible, schedule.gap, gap), schedule.objective, schedule.bound,
+        schedule.gap, schedule.missing_units, conflict, limits, _cut_words(problem, schedule.cuts),
+        len(schedule.cuts.sku), schedule.flow.method, schedule.flow.rounds,
     )  # fmt: skip
 
 
@@ -137,7 +145,8 @@ def _limit(
 def transfers(answer: Answer) -> pa.Table:
     """One row a transfer, by period, sku, from and to."""
     p, problem = answer.problem.picture, answer.problem
-    why = explain.reasons(p, answer.sku, answer.lane, answer.units)
+    now = answer.period == 0
+    why = explain.reasons(p, answer.sku, answer.lane, np.where(now, answer.units, 0.0))
     gain = why.saved - why.lost - why.lane_cost
     origin = [problem.places[i] for i in p.lanes.origin[answer.lane]]
     destination = [problem.places[i] for i in p.lanes.destination[answer.lane]]
@@ -148,7 +157,6 @@ def transfers(answer: Answer) -> pa.Table:
             answer.fixed, why.short_units, why.left_units, origin, destination, days, strict=True
         )
     ]
-    now = (answer.period == 0) & (answer.periods == 1)
     table = pa.table(
         [
             pa.array(answer.period, pa.int32()),
@@ -157,7 +165,7 @@ def transfers(answer: Answer) -> pa.Table:
             pa.array(destination, pa.string()),
             pa.array(answer.units),
             pa.array(p.lanes.lead_days[answer.lane]),
-            pa.array(why.lane_cost),
+            pa.array(p.lanes.unit_cost[answer.lane] * answer.units),
             pa.array(gain, mask=~now),
             pa.array(answer.fixed),
             pa.array(words, pa.string()),

@@ -17,9 +17,8 @@ from agents.commands.output import print_json
 from agents.commands.parsing import add_command, add_json
 from agents.plan import answer as answers
 from agents.plan.page import page
-from agents.plan.tables import ITEM_EXTRAS, LANE_LIMITS, Problem, read_problem
-from models.network.periods import schedule
-from models.network.plan import plan
+from agents.plan.solve import solve
+from agents.plan.tables import ITEM_EXTRAS, LANE_LIMITS, read_problem
 from models.network.priced import GAP
 from stream.errors import SetupError
 
@@ -42,7 +41,7 @@ def add_parser(subparsers: Any) -> None:
     add("--demand", required=True, help="location, sku, horizon_days, mean, q50..q99", **FILE)
     add("--lanes", required=True, help=f"from, to, unit_cost, lead_days, {'?, '.join(LANE_LIMITS)}?", **FILE)
     add("--items", required=True, help=f"sku, unit_cost, unit_price, {'?, '.join(ITEM_EXTRAS)}?", **FILE)
-    add("--fixed", help="send-outs already promised: from, to, sku, units", **FILE)
+    add("--fixed", help="send-outs already promised: from, to, sku, units, period? (from 0)", **FILE)
     add("--periods", type=_positive, default=1, metavar="N", help="cut the horizon into N periods (default 1)")
     add("--budget", type=_money, default=math.inf, metavar="MONEY", help="most to spend on lanes, all periods together")
     add(
@@ -72,20 +71,6 @@ def run(args: argparse.Namespace, settings: object) -> int:  # noqa: ARG001 - th
     else:
         print(_told(answer, args.out))
     return 0 if possible else INFEASIBLE
-
-
-def solve(problem: Problem, periods: int, gap: float) -> answers.Answer:
-    """One period by the plan for now, several by the schedule. Raises SetupError for what several cannot do."""
-    if periods == 1:
-        return answers.of_plan(problem, plan(problem.picture, problem.fixed, gap), gap)
-    if len(problem.fixed.sku):
-        raise SetupError("fixed send-outs need one period", "", "take them off the stock file, or leave out --periods")
-    try:
-        return answers.of_schedule(problem, schedule(problem.picture, periods, gap=gap), periods, gap)
-    except ValueError as error:
-        raise SetupError(
-            "these files cannot be cut into periods", str(error), "one horizon_days for all rows"
-        ) from error
 
 
 def write(answer: answers.Answer, out: Path, seconds: float, with_transfers: bool) -> None:

@@ -14,7 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from models.network import strata
-from models.network.plan import NOTHING_FIXED, Fixed
+from models.network.fixed import NOTHING_FIXED, Fixed
 from models.network.transfer import Goods, Lanes, Picture
 from stream.errors import SetupError
 
@@ -255,11 +255,13 @@ def _strata(grid: Grid, demand: Table, is_fair: npt.NDArray[np.bool_], horizon: 
 
 
 def _fixed(path: Path | None, lanes: Lanes, grid: Grid, places: list[str]) -> Fixed:
-    """Send-outs already promised: from, to, sku, units."""
+    """Send-outs already promised: from, to, sku, units, and the period each leaves in."""
     if path is None:
         return NOTHING_FIXED
-    table = Table.read(path, ("from", "to", "sku", "units"), ())
+    table = Table.read(path, ("from", "to", "sku", "units"), ("period",))
     table.check("units", table["units"], table["units"] > 0, "more than zero")
+    period = table.given("period", 0.0)
+    table.check("period", period, (period >= 0) & (period == np.floor(period)), "a whole number from 0 on")
     known = {(places[a], places[b]): n for n, (a, b) in enumerate(zip(lanes.origin, lanes.destination, strict=True))}
     sku, lane = [], []
     for row, (a, b, name) in enumerate(zip(table["from"], table["to"], table["sku"], strict=True)):
@@ -267,4 +269,4 @@ def _fixed(path: Path | None, lanes: Lanes, grid: Grid, places: list[str]) -> Fi
             raise SetupError(f"{path}, row {row + 1}: no lane {a}-{b} or no sku {name}", "", "add it to lanes or items")
         sku.append(grid.at[name])
         lane.append(known[a, b])
-    return Fixed(np.array(sku, np.int64), np.array(lane, np.int64), table["units"])
+    return Fixed(np.array(sku, np.int64), np.array(lane, np.int64), table["units"], period.astype(np.int64))

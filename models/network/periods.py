@@ -1,70 +1,53 @@
 """Several periods at once: what to send now, knowing what will arrive and what can still be sent later.
 
-    stock(t) = stock(t-1) + arrivals(t) + receipts(t) - sent(t) - sold(t)
-
-The horizon is cut into N equal periods; a SKU's network is unrolled over them. Within a period: `hold` (what may be
-sent), `shelf` (after sending; arrivals of lanes without lead time join here, frozen stock and what is in transit too),
-then sales, then the carry to the next period. Sales are steps of each period's demand, an N-th of each stratum: as
-strata rise and fall together, the steps of all periods at one level are the step of the whole horizon at that level.
-
 Only the first period is carried out; the rest is a plan to share, made again next time (a rolling horizon). Costs are
 measured from everything staying unsold where it is; `idle` is the cost of sending nothing, found by the same solver.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
 
-from models.network import ladder
 from models.network.apart import solve_apart
-from models.network.circulation import Circulation, Floats, Flow, Ints
+from models.network.circulation import Bools, Floats, Flow, Ints
+from models.network.cuts import Cuts, cuts_of_periods
+from models.network.fixed import NOTHING_FIXED, Fixed
 from models.network.priced import GAP
 from models.network.shortfall import conflict
 from models.network.solve import ARCS_EXACT, solve
-from models.network.transfer import BUDGET, UNITS, VOLUME, WEIGHT, Picture
-
-STOCK, RECEIPT, SEND, PASS, STAY, CARRY, SELL = range(7)  # what an arc is
-_HOLD, _SHELF, _SALE = range(3)  # nodes of a place in a period
-
-
-class Unrolled(NamedTuple):
-    """The circulation and what its arcs and rows mean: SKU, lane or location, and period of each arc."""
-
-    circulation: Circulation
-    kind: Ints
-    ref: Ints
-    sku: Ints
-    period: Ints
-    row_kind: Ints
-    row_lane: Ints
-    row_period: Ints  # -1 for the budget
+from models.network.transfer import Picture
+from models.network.unroll import CARRY, FIXED, PASS, RECEIPT, SEND, STAY, STOCK, Unrolled, unroll
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Transfers of all periods, one row each; period 0 is to be carried out. Money; less is better; idle costs 0."""
+    """Transfers of all periods, one row each; period 0 is to be carried out. Money; less is better; idle costs 0.
+
+    What was promised leaves anyhow: idle is to send that and nothing else, and its lanes cost what they cost.
+    """
 
     sku: Ints
     lane: Ints
     period: Ints
     units: Floats
+    fixed: Bools  # whether the send-out was given
     objective: float
     bound: float
     lane_cost: float
     missing_units: Floats  # (k, l) of the minimum
-    blamed: tuple[tuple[str, int, int], ...]  # kind, SKU (-1), place, lane (-1)
+    blamed: tuple[tuple[str, int, int], ...]  # kind, SKU (-1), place or lane (-1)
     prices: Floats
+    cuts: Cuts
     unrolled: Unrolled
     flow: Flow
 
     @property
     def feasible(self) -> bool:
-        """Whether every minimum is reached."""
-        return float(self.missing_units.sum()) == 0
+        """Whether every minimum is reached and every fixed send-out leaves."""
+        return self.flow.feasible
 
     @property
     def gap(self) -> float:
@@ -79,257 +62,47 @@ def schedule(
     gap: float = GAP,
     rounds_most: int = 40,
     arcs_exact: int = ARCS_EXACT,
+    fixed: Fixed = NOTHING_FIXED,
+    enough: Callable[[], bool] = lambda: False,
 ) -> Schedule:
     """The best transfers over `periods`, with expected `receipts` (n, k, l) at the start of each.
 
-    Lane limits hold in every period, the budget over all. Raises ValueError where places have different horizons.
+    Lane limits hold in every period, the budget over all. Raises ValueError for fixed send-outs that fit no period.
     """
-    u = unroll(p, periods, receipts)
-    c = u.circulation
-    flow = solve(c, gap, rounds_most, arcs_exact)
+    u = unroll(p, periods, receipts, fixed)
+    c, pack = u.circulation, p.goods.pack_units
+    flow = solve(c, gap, rounds_most, arcs_exact, enough=enough)
     idle = solve_apart(c.with_upper(np.where(u.kind == SEND, 0.0, c.upper))).cost
-    sends = np.flatnonzero((u.kind == SEND) & (flow.units > 0.5))
-    units = flow.units[sends] * p.goods.pack_units[u.sku[sends]]
+    sends = np.flatnonzero(np.isin(u.kind, (SEND, FIXED)) & (flow.units > 0.5))
+    promised = u.kind[sends] == FIXED
+    units, lane_cost = flow.units[sends] * pack[u.sku[sends]], p.lanes.unit_cost[u.ref[sends]]
+    above = float(lane_cost[promised] @ units[promised]) - idle
     missing = np.zeros_like(p.on_hand)
-    stay = np.flatnonzero(c.required)
+    stay = np.flatnonzero(u.kind == STAY)
     short = c.short(flow.units)[stay]
-    np.add.at(missing, (u.sku[stay], u.ref[stay]), np.where(short > 0.5, short, 0.0) * p.goods.pack_units[u.sku[stay]])
+    np.add.at(missing, (u.sku[stay], u.ref[stay]), np.where(short > 0.5, short, 0.0) * pack[u.sku[stay]])
     return Schedule(
         u.sku[sends],
         u.ref[sends],
         u.period[sends],
         units,
-        flow.cost - idle,
-        flow.bound - c.reward * flow.shortfall - idle,
-        float(p.lanes.unit_cost[u.ref[sends]] @ units),
+        promised,
+        flow.cost + above,
+        flow.bound - c.reward * flow.shortfall + above,
+        float(lane_cost @ units),
         missing,
         _blamed(u) if not flow.feasible else (),
         flow.prices,
+        cuts_of_periods(p, u, flow),
         u,
         flow,
     )
 
 
-def unroll(p: Picture, periods: int, receipts: Floats | None = None) -> Unrolled:
-    """The circulation of a picture over `periods`; a flow unit is one pack."""
-    horizon = float(p.horizon_days.max(initial=0.0))
-    if np.any(p.horizon_days != horizon):
-        raise ValueError("several periods need the same horizon at every place")
-    if periods < 1:
-        raise ValueError(f"{periods} periods: at least one is needed")
-    lead = np.ceil(p.lanes.lead_days / max(horizon / periods, 1e-9) - 1e-9).astype(np.int64)
-    coming = np.zeros((periods, *p.on_hand.shape)) if receipts is None else receipts
-    places = p.on_hand.shape[1]
-    ever = (np.maximum(p.on_hand, 0) + np.maximum(p.in_transit, 0) + coming.sum(axis=0)).sum(axis=1)
-    frame = _Frame(
-        p, periods, 1 + places * periods * 3, places, lead, np.ceil(ever / p.goods.pack_units), _most_worth(p)
-    )
-    parts = [
-        *_stock_arcs(frame, coming),
-        *[part for t in range(periods) for part in _period_arcs(frame, t)],
-    ]
-    return _assemble(frame, parts)
-
-
-class _Frame(NamedTuple):
-    p: Picture
-    periods: int
-    size: int  # nodes a SKU
-    places: int
-    lead: Ints  # (a,) periods
-    most: Floats  # (k,) packs there will ever be
-    worth: Floats  # (k, l) the most a pack can be worth at a place, sold there or sent on
-
-    def node(self, sku: Ints, place: Ints, period: int | Ints, which: int) -> Ints:
-        return np.asarray(sku * self.size + 1 + (np.asarray(period) * self.places + place) * 3 + which)
-
-
-def _most_worth(p: Picture) -> Floats:
-    """The most one pack can earn at each place, (k, l), sold whole there or sent on; infinite towards a minimum."""
-    pack = p.goods.pack_units[:, None]
-    sold = np.einsum("uk,ukl->kl", p.strata.probability, np.minimum(pack[None], p.strata.units))
-    worth: Floats = np.where(p.minimum > 0, np.inf, (p.worth - p.holding) * sold)
-    for _ in range(p.on_hand.shape[1]):
-        onward = worth[:, p.lanes.destination] - p.lanes.unit_cost[None] * pack
-        further = worth.copy()
-        np.maximum.at(further.T, p.lanes.origin, onward.T)
-        if np.array_equal(further, worth):
-            break
-        worth = further
-    return worth
-
-
-class _Arcs(NamedTuple):
-    kind: int
-    sku: Ints
-    ref: Ints
-    period: int
-    tail: Ints
-    head: Ints
-    upper: Floats
-    cost: Floats
-    required: bool = False
-
-
-def _whole(f: _Frame, units: Floats) -> Floats:
-    packs: Floats = np.floor(np.maximum(units, 0.0) / f.p.goods.pack_units[:, None] + 1e-9)
-    return packs
-
-
-def _stock_arcs(f: _Frame, coming: Floats) -> list[_Arcs]:
-    """What is there and what will be: stock gets its whole holding cost back and pays it as it is carried."""
-    p = f.p
-    free = _whole(f, p.on_hand - p.frozen)
-    held = _whole(f, p.on_hand + p.in_transit) - free
-    parts = []
-    for packs, which in ((free, _HOLD), (np.maximum(held, 0.0), _SHELF)):
-        k, i = np.nonzero(packs > 0)
-        cost = -p.holding[k, i] * p.goods.pack_units[k]
-        parts.append(_Arcs(STOCK, k, i, 0, k * f.size, f.node(k, i, 0, which), packs[k, i], cost))
-    for t in range(f.periods):
-        packs = _whole(f, coming[t])
-        k, i = np.nonzero(packs > 0)
-        cost = -p.holding[k, i] * p.goods.pack_units[k] * (f.periods - t) / f.periods
-        parts.append(_Arcs(RECEIPT, k, i, t, k * f.size, f.node(k, i, t, _HOLD), packs[k, i], cost))
-    return parts
-
-
-def _period_arcs(f: _Frame, t: int) -> list[_Arcs]:
-    """Sending, staying, selling and carrying in period t."""
-    p = f.p
-    k, i = (a.reshape(-1) for a in np.indices(p.on_hand.shape))
-    most = f.most[k]
-    zero = np.zeros(len(k))
-    hold, shelf, sale = (f.node(k, i, t, which) for which in range(3))
-    onward = f.node(k, i, t + 1, _HOLD) if t + 1 < f.periods else k * f.size
-    carry_cost = p.holding[k, i] * p.goods.pack_units[k] / f.periods
-    must = _must_stay(f, t)[k, i]
-    some = np.flatnonzero(must > 0)
-    return [
-        *_send_arcs(f, t),
-        _Arcs(PASS, k, i, t, hold, shelf, most, zero),
-        _Arcs(STAY, k[some], i[some], t, shelf[some], sale[some], must[some], zero[some], True),
-        _Arcs(PASS, k, i, t, shelf, sale, most, zero),
-        _Arcs(CARRY, k, i, t, sale, onward, most, carry_cost),
-        _sell_arcs(f, t),
-    ]
-
-
-def _must_stay(f: _Frame, t: int) -> Floats:
-    """Packs that have to stand on the shelf in period t, shape (k, l).
-
-    A place over its minimum must not be sent below it now. One under it keeps what it has, and must be up to it in the
-    first period anything could arrive.
-    """
-    p, pack = f.p, f.p.goods.pack_units[:, None]
-    stock = p.on_hand + p.in_transit
-    wanted, has = np.ceil(p.minimum / pack - 1e-9), _whole(f, stock)
-    first = np.full(f.places, f.periods)
-    np.minimum.at(first, p.lanes.destination, f.lead)
-    due = np.where(first < f.periods, first, 0)[None]  # where nothing can arrive it is due, and missed, at once
-    under = stock < p.minimum - 1e-9
-    now = np.where(under & (due == t), wanted, 0.0)
-    return np.asarray(np.maximum(now, np.minimum(wanted, has)) if t == 0 else now)
-
-
-def _send_arcs(f: _Frame, t: int) -> list[_Arcs]:
-    """Lanes that leave in period t, arrive within the horizon, and could pay for their first pack at best."""
-    p = f.p
-    lanes = np.flatnonzero(t + f.lead < f.periods)
-    pack = p.goods.pack_units[:, None]
-    at = p.lanes.destination[lanes]
-    gain = f.worth[:, at] + p.holding[:, p.lanes.origin[lanes]] * pack
-    k, which = np.nonzero(gain > p.lanes.unit_cost[lanes][None] * pack)
-    lane = lanes[which]
-    tail = f.node(k, p.lanes.origin[lane], t, _HOLD)
-    lead = f.lead[lane]
-    head = f.node(k, p.lanes.destination[lane], t + lead, _HOLD) + np.where(lead == 0, _SHELF, _HOLD)
-    cost = p.charged()[k, lane] * p.goods.pack_units[k]
-    # from here to its arrival a pack costs what it would at the place it is going to
-    cost = cost + p.holding[k, p.lanes.destination[lane]] * p.goods.pack_units[k] * lead / f.periods
-    return [_Arcs(SEND, k, lane, t, tail, head, f.most[k], cost)]
-
-
-def _sell_arcs(f: _Frame, t: int) -> _Arcs:
-    """Steps of period t's demand, less the loose units that are no whole pack (they are sold first)."""
-    p = f.p
-    pack = p.goods.pack_units[:, None]
-    stock = p.on_hand + p.in_transit
-    loose = stock - np.floor(stock / pack + 1e-9) * pack
-
-    def until(end: int) -> Floats:
-        left: Floats = np.maximum(p.strata.units * end / f.periods - loose[None], 0.0)
-        return left
-
-    k, i = (a.reshape(-1) for a in np.indices(p.on_hand.shape))
-    demand = (until(t + 1) - until(t))[:, k, i]
-    most = np.ceil(demand[-1] / p.goods.pack_units[k] - 1e-9)
-    rest = (f.periods - t) / f.periods
-    margin, holding = p.worth[k, i] - p.holding[k, i], p.holding[k, i]
-    # a pack sold with chance s earns s * margin, and with 1 - s is held to the end
-    worth, kept = margin + holding * rest, holding * rest
-    steps = ladder.take_steps(p.strata.probability[:, k], demand, p.goods.pack_units[k], worth, kept, most)
-    k, i = k[steps.place], i[steps.place]
-    return _Arcs(SELL, k, i, t, f.node(k, i, t, _SALE), k * f.size, steps.width, steps.money)
-
-
-def _assemble(f: _Frame, parts: list[_Arcs]) -> Unrolled:
-    sku = np.concatenate([a.sku for a in parts]).astype(np.int64)
-    order = np.argsort(sku, kind="stable")
-    kind = np.concatenate([np.full(len(a.sku), a.kind) for a in parts])[order]
-    period = np.concatenate([np.full(len(a.sku), a.period) for a in parts])[order]
-    required = np.concatenate([np.full(len(a.sku), a.required) for a in parts])[order]
-    ref = np.concatenate([a.ref for a in parts]).astype(np.int64)[order]
-    usage, limit, row_kind, row_lane, row_period = _rows(f, kind, ref, sku[order], period)
-    circulation = Circulation(
-        np.concatenate([a.tail for a in parts]).astype(np.int64)[order],
-        np.concatenate([a.head for a in parts]).astype(np.int64)[order],
-        np.concatenate([a.upper for a in parts])[order],
-        np.concatenate([a.cost for a in parts])[order],
-        sku[order],
-        required,
-        usage,
-        limit,
-    )
-    return Unrolled(circulation, kind, ref, sku[order], period, row_kind, row_lane, row_period)
-
-
-def _rows(
-    f: _Frame, kind: Ints, ref: Ints, sku: Ints, period: Ints
-) -> tuple[sparse.csr_array, Floats, Ints, Ints, Ints]:
-    """A row for each limited lane, measure and period; the budget over all."""
-    p, arc = f.p, np.flatnonzero(kind == SEND)
-    lane, pack, when = ref[arc], p.goods.pack_units[sku[arc]], period[arc]
-    measures = (
-        (UNITS, p.lanes.capacity_units, pack),
-        (WEIGHT, p.lanes.capacity_weight, pack * p.goods.weight[sku[arc]]),
-        (VOLUME, p.lanes.capacity_volume, pack * p.goods.volume[sku[arc]]),
-        (BUDGET, np.full(len(f.lead), np.inf), pack),
-    )
-    number = np.full((len(measures), len(f.lead), f.periods), -1)
-    limits: list[tuple[float, int, int, int]] = []
-    for name, capacity, _ in measures:
-        for a in np.flatnonzero(np.isfinite(capacity)):
-            number[name, a] = len(limits) + np.arange(f.periods)
-            limits += [(float(capacity[a]), name, int(a), t) for t in range(f.periods)]
-    rows = [number[name, lane, when] for name, _, _ in measures]
-    loads = [uses for _, _, uses in measures]
-    if np.isfinite(p.budget):
-        rows[BUDGET] = np.full(len(arc), len(limits))
-        loads[BUDGET] = np.maximum(p.lanes.unit_cost[lane], 0.0) * pack
-        limits.append((p.budget, BUDGET, -1, -1))
-    row, load, col = np.concatenate(rows), np.concatenate(loads), np.tile(arc, len(measures))
-    on = row >= 0
-    usage = sparse.csr_array((load[on], (row[on], col[on])), shape=(len(limits), len(kind)))
-    table = np.array(limits, dtype=float).reshape(-1, 4)
-    whole = table[:, 1:].astype(np.int64)
-    return usage, table[:, 0], whole[:, 0], whole[:, 1], whole[:, 2]
-
-
 def _blamed(u: Unrolled) -> tuple[tuple[str, int, int], ...]:
     why = conflict(u.circulation, np.isin(u.kind, (SEND, PASS, CARRY)))
     names = ("capacity_units", "capacity_weight", "capacity_volume", "budget")
-    found = [("need", int(u.sku[a]), int(u.ref[a])) for a in why.needs]
+    found = [("fixed" if u.kind[a] == FIXED else "need", int(u.sku[a]), int(u.ref[a])) for a in why.needs]
     stock = why.widths[np.isin(u.kind[why.widths], (STOCK, RECEIPT))]
     found += [("stock", int(u.sku[a]), int(u.ref[a])) for a in stock]
     found += [(names[u.row_kind[r]], -1, int(u.row_lane[r])) for r in why.rows]

@@ -13,21 +13,13 @@ import numpy as np
 from models.network import transfer
 from models.network.circulation import Floats, Flow, Ints
 from models.network.cuts import Cuts, cuts_of
+from models.network.fixed import NOTHING_FIXED, Fixed
 from models.network.priced import GAP
 from models.network.shortfall import conflict
 from models.network.solve import ARCS_EXACT, solve
 from models.network.transfer import CHAIN, GIVE, LANE, NEED, TAKE, Built, Picture
 
 SKUS_A_SLICE = 5_000  # 10 locations of 20 strata: 40 MB a slice, and calls long enough to be worth it
-
-
-@dataclass(frozen=True)
-class Fixed:
-    """Send-outs already promised: they leave whatever else is done."""
-
-    sku: Ints
-    lane: Ints
-    units: Floats
 
 
 @dataclass(frozen=True)
@@ -76,9 +68,6 @@ class Plan:
     def gap(self) -> float:
         """How far the plan may be from the best one, as a share of the bound."""
         return max(self.objective - self.bound, 0.0) / max(abs(self.bound), 1e-9)
-
-
-NOTHING_FIXED = Fixed(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
 
 
 def plan(

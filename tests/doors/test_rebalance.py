@@ -12,14 +12,15 @@ from typing import Any, TypeVar
 import pytest
 
 from agents import cli, solving
-from agents.network.balance import read_answer
+from agents.network.balance import made, pack_plan, read_answer
 from agents.planner import keeping, versions
 from agents.settings import Settings
 from agents.solving import SolveFailed, solve_apart
 from agents.wiring import default_policy
+from stream.events.instants import text_from_ms
 from stream.ledger.office import RedisOffice
 from stream.ledger.redis_ledger import RedisLedger
-from tests.agents.network.shops import Net, two_shops
+from tests.agents.network.shops import Net, narrow_shops, two_shops
 from tests.agents.network.test_picture import decided, put
 from tests.doors.conftest import Neighbours
 
@@ -40,7 +41,11 @@ def keep(settings: Settings, proposed: bool) -> Net:
     net = two_shops(**here)
     if proposed:
         put(net, decided(net))
+    keep_shelf(settings, net)
+    return net
 
+
+def keep_shelf(settings: Settings, net: Net) -> None:
     async def write() -> None:
         ledger = RedisLedger(settings.redis_url, settings.namespace)
         held = await ledger.acquire(0)
@@ -48,7 +53,6 @@ def keep(settings: Settings, proposed: bool) -> Net:
         await ledger.close()
 
     asyncio.run(write())
-    return net
 
 
 def printed(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, Any]]:
@@ -89,6 +93,28 @@ def test_open_transfers_are_listed_once_and_by_what_is_asked(
     assert printed(capsys, "transfers", "--status", "shipped") == []
     assert cli.main(["transfers"]) == 0
     assert rows[0]["transfer_id"] in capsys.readouterr().out
+
+
+def test_what_later_periods_send_is_shown_and_not_proposed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Solved in three periods, put as the standing plan: `--status planned` lists what leaves later, with its day."""
+    keep_shelf(settings, narrow_shops(shelves=1, namespace=settings.namespace, policy=default_policy(settings)))
+    monkeypatch.setenv("RESTOCK_REBALANCE_PERIODS", "3")
+    assert printed(capsys, "transfers", "--status", "planned") == []
+    answer = run(solving.solve(settings.changed(rebalance_periods=3)))
+    plan = made(answer, 1, answer.as_of_ms, 3_600_000, "", settings.namespace, 1)
+
+    async def puts(office: RedisOffice) -> None:
+        await office.lead("t", 60_000, "worker-7")
+        await office.put("t", plan.id, len(plan.moves), pack_plan(plan))
+
+    of_office(settings, puts)
+    rows = printed(capsys, "transfers", "--status", "planned", "--from", "W")
+    assert [row["quantity"] for row in rows] == [later.milli / 1000 for later in answer.later] != []
+    assert {row["plan_id"] for row in rows} == {plan.id}
+    assert min(row["leaves_at"] for row in rows) > text_from_ms(answer.as_of_ms)
+    assert printed(capsys, "transfers") == []
 
 
 def test_a_solve_in_a_process_of_its_own_answers_what_it_would_here(

@@ -84,3 +84,12 @@ def two_shops(**kwargs: Any) -> Net:
     net.sells("A", "M", 1, 4)
     net.settle()
     return net
+
+
+def narrow_shops(**kwargs: Any) -> Net:
+    """The same with five at most a plan (a period of it) from W to L, and no way from M."""
+    net = two_shops(**kwargs)
+    net.lane("W", "L", capacity_units=5)
+    net.lane("M", "L", unit_cost=1000.0)
+    net.tell()
+    return net

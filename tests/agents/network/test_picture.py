@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 from agents.network import snapshot
-from agents.network.balance import Answer, Move, decide, made, told
+from agents.network.balance import Answer, Move, decide, later_of, made, pack_plan, read_plan, told
 from agents.network.picture import LEVELS, distributions, lanes_of, problem
+from agents.planner.config import DAY_MS
 from agents.planner.keeping import changes
 from agents.planner.plan import horizon_days
 from agents.planner.shelf import Shelf
 from stream.events.kinds import Kind
 from stream.ledger.memory import MemoryLedger
-from tests.agents.network.shops import NOW, Net, two_shops
+from tests.agents.network.shops import NOW, Net, narrow_shops, two_shops
 from tests.agents.planner.worlds import HOUR_MS
 
 
@@ -166,6 +167,28 @@ def test_where_nothing_may_be_stocked_nothing_arrives() -> None:
     net.fact("catalog.policy", sku="A", location="L", status="do_not_stock")
     net.tell()
     assert {m.receiver for m in decided(net)} == {"M"}
+
+
+def test_later_periods_are_planned_and_not_proposed() -> None:
+    """A lane of five a period, three periods: five are proposed now; the rest has the day it leaves and is not told."""
+    net = narrow_shops()
+    asked = problem([net.shelf])
+    moves, found = decide(asked, [net.shelf], 0.0, lambda: False, periods=3)
+    assert found is not None
+    later = later_of(found, NOW)
+    period_ms = int(asked.horizon_days * DAY_MS) // 3
+    assert [m.milli for m in moves if m.receiver == "L"] == [5000]
+    assert [m.milli for m in later if m.receiver == "L"][:1] == [5000]
+    assert {m.leaves_ms - NOW for m in later} <= {period_ms, 2 * period_ms}
+    assert all(move.gain > 0 for move in moves)
+    at_once, one = decide(asked, [net.shelf], 0.0, lambda: False)
+    assert one is not None
+    assert later_of(one, NOW) == []
+    assert [m.milli for m in at_once if m.receiver == "L" and m.sender == "W"] == [5000]
+    plan = made(Answer(NOW, {}, moves, {}, later), NOW, NOW, 48 * HOUR_MS, "", "restock", 1)
+    assert read_plan(pack_plan(plan)).later == later
+    told_rows = sum(len(records) for _, records in told(plan, 0))
+    assert told_rows == 1, "one record of the first period's moves; later ones are not told"
 
 
 def test_without_lanes_there_is_nothing_to_decide() -> None:

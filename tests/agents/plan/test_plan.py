@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from stream.errors import SetupError
 
 FIVE = [(0, 1, 10), (0, 2, 20), (0, 3, 30), (0, 4, 40), (1, 2, 15), (1, 3, 25), (1, 4, 35), (2, 3, 20), (2, 4, 30)]
 FIVE += [(3, 4, 10)]
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 class Case:
@@ -279,19 +282,63 @@ def test_a_missing_file_is_named(case: Case) -> None:
         case.run()
 
 
-def test_fixed_send_outs_and_mixed_horizons_need_one_period(case: Case) -> None:
-    """Said with what to do."""
-    case.stock([("W", "A", 5, 0)])
-    case.lanes([("W", "S", 1, 1)])
-    case.demand([("S", "A", 7, 1), ("W", "A", 14, 1)])
-    with pytest.raises(SetupError, match="cannot be cut into periods"):
-        case.run("--periods", "2")
-    case.write("fixed", "from,to,sku,units", [("W", "S", "A", 1)])
-    with pytest.raises(SetupError, match="need one period"):
-        case.run("--periods", "2", "--fixed", str(case.where / "fixed.csv"))
+def test_fixed_send_outs_name_their_period(case: Case) -> None:
+    """Two promised for the second of two periods, over one week here and two there; what fits nowhere is refused."""
+    case.stock([("W", "A", 9, 0)])
+    case.lanes([("W", "S", 1, 0)])
+    case.demand([("S", "A", 7, 4), ("W", "A", 14, 0)])
+    case.write("fixed", "from,to,sku,units,period", [("W", "S", "A", 2, 1)])
+    fixed = ("--fixed", str(case.where / "fixed.csv"))
+    _, plan, rows = case.run("--periods", "2", *fixed)
+    told = [(row["period"], row["quantity"], row["fixed"], row["reason"] == "promised") for row in rows]
+    assert told == [(0, 4, False, False), (1, 2, True, True)]
+    assert (plan["objective"], plan["transport_cost"]) == (-34, 6)  # four save 9 each, two cost 1 each
+    assert [row["gain"] for row in rows] == [36, None]
+    with pytest.raises(SetupError, match=r"leaves in period 1; the last one is 0"):
+        case.run(*fixed)
+    case.write("fixed", "from,to,sku,units,period", [("W", "S", "A", 2, 0.5)])
+    with pytest.raises(SetupError, match=r"period is 0\.5"):
+        case.run("--periods", "2", *fixed)
     case.write("fixed", "from,to,sku,units", [("S", "W", "A", 1)])
     with pytest.raises(SetupError, match="no lane S-W"):
-        case.run("--fixed", str(case.where / "fixed.csv"))
+        case.run(*fixed)
+
+
+@pytest.mark.parametrize(("periods", "got"), [("1", 4), ("2", 8)])
+def test_requests_cut_short_are_said_with_by_how_much_and_why(case: Case, periods: str, got: int) -> None:
+    """Ten wanted over a lane of four a period."""
+    case.stock([("W", "A", 50, 0)])
+    case.demand([("S", "A", 14, 10)])
+    case.lanes([("W", "S", 1, 0, 4)], "from,to,unit_cost,lead_days,capacity_units")
+    _, plan, _ = case.run("--periods", periods)
+    words = [f"A: S could use 10 and gets {got}: a lane to it is full"]
+    assert plan["cut_short"] == {"count": 1, "words": words}
+    assert words[0] in (case.where / "out" / "plan.html").read_text()
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium here: the page is not looked at in a browser")
+def test_a_browser_shows_the_page(case: Case) -> None:
+    """A real one, headless: the flows are drawn within the picture, nothing is fetched, names are text."""
+    five_nodes(case, 50, 50)
+    case.items([("A", 1, 11), ("<img src=x onerror=alert(1)>", 1, 11)])
+    case.run()
+    page = (case.where / "out" / "plan.html").as_uri()
+    options = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000")
+    home = f"--user-data-dir={case.where / 'profile'}"
+    run = subprocess.run(
+        [str(BROWSER), *options, home, "--dump-dom", page], capture_output=True, text=True, timeout=120, check=True
+    )
+    seen = Text()
+    seen.feed(run.stdout)
+    assert "Transfer plan: optimal" in seen.words
+    assert seen.words.count("50 units") == 2
+    assert "<img" not in run.stdout
+    shot = case.where / "page.png"
+    subprocess.run(
+        [str(BROWSER), *options, home, f"--screenshot={shot}", "--window-size=1000,1400", page],
+        capture_output=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert shot.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_larger_problem_obeys_its_files(case: Case) -> None:

@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 from models.network.circulation import balance, used
-from models.network.periods import SEND, Schedule, schedule, unroll
+from models.network.cuts import LANE_FULL, STOCK_SPENT
+from models.network.fixed import Fixed
+from models.network.periods import Schedule, schedule
 from models.network.plan import plan
 from models.network.transfer import Goods, Lanes, Picture
+from models.network.unroll import SEND, unroll
 from tests.models.network.pictures import certain, random_picture
 
 
@@ -79,11 +82,63 @@ def test_a_minimum_that_cannot_be_reached_is_named() -> None:
     assert set(answer.blamed) == {("need", 0, 1), ("stock", 0, 0)}
 
 
-def test_different_horizons_are_refused() -> None:
-    """Periods are parts of one horizon."""
-    base = certain([[1, 1]], lanes=[(0, 1, 1)], horizon_days=[[7, 14]])
-    with pytest.raises(ValueError, match="same horizon"):
-        schedule(base, 2)
+def test_a_shorter_horizon_has_its_demand_first() -> None:
+    """Six within one week here, six within two there; arrivals take a week: none can help the first, three there."""
+    base = certain(
+        [[0, 6, 6]],
+        lanes=[(0, 1, 1), (0, 2, 1)],
+        on_hand=[[20, 0, 0]],
+        horizon_days=[[14, 7, 14]],
+        lane_limits={"lead_days": np.array([7.0, 7.0])},
+    )
+    assert sent(schedule(base, 2)) == {(0, 1, 0): 3}
+    near = replace(base, lanes=replace(base.lanes, lead_days=np.zeros(2)))
+    assert sum(schedule(near, 2).units) == 12
+
+
+def test_fixed_send_outs_leave_in_their_period() -> None:
+    """Three promised for the second period although they earn nothing; the other six of nine go where they pay."""
+    base = certain([[0, 6, 0]], lanes=[(0, 1, 1), (0, 2, 1)], on_hand=[[9, 0, 0]])
+    promised = Fixed(np.array([0]), np.array([1]), np.array([3.0]), np.array([1]))
+    answer = schedule(base, 2, fixed=promised)
+    assert {(t, n) for (_, a, t), n in sent(answer).items() if a == 1} == {(1, 3)}
+    assert answer.fixed.tolist() == [a == 1 for a in answer.lane.tolist()]
+    assert answer.objective == pytest.approx(-6 * 9 + 3)
+    assert answer.gap == 0
+
+
+def test_fixed_send_outs_use_the_lanes_room_in_their_period_only() -> None:
+    """A lane of four a period, three promised in the first: one more may go then, four in the next."""
+    base = certain([[0, 20]], lanes=[(0, 1, 1)], on_hand=[[20, 0]], lane_limits={"capacity_units": np.array([4.0])})
+    answer = schedule(base, 2, fixed=Fixed(np.array([0]), np.array([0]), np.array([3.0]), np.array([0])))
+    assert np.bincount(answer.period, answer.units).tolist() == [4, 4]
+
+
+def test_fixed_send_outs_that_cannot_leave_are_blamed() -> None:
+    """Twelve promised of ten; and what is no pack or leaves after the last period is refused."""
+    base = certain([[0, 5]], lanes=[(0, 1, 1)], on_hand=[[10, 0]])
+
+    def one(units: float, period: int) -> Fixed:
+        return Fixed(np.array([0]), np.array([0]), np.array([units]), np.array([period]))
+
+    answer = schedule(base, 2, fixed=one(12, 1))
+    assert not answer.feasible
+    assert set(answer.blamed) == {("fixed", 0, 0), ("stock", 0, 0)}
+    with pytest.raises(ValueError, match="whole packs"):
+        schedule(base, 2, fixed=one(1.5, 1))
+    with pytest.raises(ValueError, match="leaves in period 2; the last one is 1"):
+        schedule(base, 2, fixed=one(1, 2))
+
+
+def test_requests_cut_short_say_by_how_much_and_why() -> None:
+    """Ten wanted: a lane of four in each of two periods cuts two; six units of stock cut four."""
+    base = certain([[0, 10]], lanes=[(0, 1, 1)], on_hand=[[20, 0]], lane_limits={"capacity_units": np.array([4.0])})
+    cuts = schedule(base, 2).cuts
+    assert (cuts.location.tolist(), cuts.wanted.tolist(), cuts.got.tolist()) == ([1], [10], [8])
+    assert cuts.why.tolist() == [LANE_FULL]
+    cuts = schedule(certain([[0, 10]], lanes=[(0, 1, 1)], on_hand=[[6, 0]]), 2).cuts
+    assert (cuts.wanted.tolist(), cuts.got.tolist(), cuts.why.tolist()) == ([10], [6], [STOCK_SPENT])
+    assert len(schedule(certain([[0, 10]], lanes=[(0, 1, 1)], on_hand=[[20, 0]]), 2).cuts.sku) == 0
 
 
 @settings(max_examples=15, deadline=None)
@@ -109,21 +164,25 @@ def test_certain_demand_costs_what_a_plain_programme_says(seed: int) -> None:
     """I(t) = I(t-1) + in - out - sold, written down row by row for linprog, has the same optimum."""
     rng = np.random.default_rng(seed)
     periods, places = 3, 3
-    demand = rng.integers(0, 6, places) * periods * 1.0
+    demand = rng.integers(0, 6, places) * 6.0  # whole in every period, whatever the horizon
     lanes = [(0, 1, 1.0), (0, 2, 2.5), (1, 2, 0.5), (2, 1, 4.0)]
     lead = np.array([0, 1, 1, 0])
     holding, margin = rng.integers(0, 3, places) * 1.0, rng.integers(1, 9, places) * 1.0
     stock, receipts = rng.integers(0, 15, places) * 1.0, rng.integers(0, 4, (periods, places)) * 1.0
+    horizon = np.array([7.0, *rng.choice([7.0, 14 / 3, 7 / 3], places - 1)])
+    come = np.minimum(np.arange(periods + 1)[:, None] * 7 / periods / horizon, 1.0) * demand
     p = certain(
         demand[None],
         lanes=lanes,
         lane_limits={"lead_days": lead * 7 / 3 * 0.999},
         on_hand=stock[None],
-        holding=holding[None],
-        worth=(margin + holding)[None],
+        horizon_days=horizon[None],
+        holding=(holding * horizon / 7)[None],
+        worth=(margin + holding * horizon / 7)[None],
     )
     answer = schedule(p, periods, receipts[:, None, :])
-    assert answer.objective == pytest.approx(_plain(demand, lanes, lead, holding, margin, stock, receipts), abs=1e-6)
+    plain = _plain(np.diff(come, axis=0), lanes, lead, holding, margin, stock, receipts)
+    assert answer.objective == pytest.approx(plain, abs=1e-6)
 
 
 def _plain(demand, lanes, lead, holding, margin, stock, receipts) -> float:
@@ -134,11 +193,11 @@ def _plain(demand, lanes, lead, holding, margin, stock, receipts) -> float:
     names += [("end", i, t) for i in range(places) for t in range(periods)]
     col = {n: j for j, n in enumerate(names)}
     cost, upper = np.zeros(len(names)), np.full(len(names), np.inf)
-    for (what, i, _), j in col.items():
+    for (what, i, t), j in col.items():
         if what == "send":
             cost[j] = lanes[i][2] + holding[lanes[i][1]] * lead[i] / periods
         elif what == "sold":
-            cost[j], upper[j] = -margin[i], demand[i] / periods
+            cost[j], upper[j] = -margin[i], demand[t, i]
         else:
             cost[j] = holding[i] / periods
     eq, rhs, ub, most = [], [], [], []

@@ -9,8 +9,9 @@ import pytest
 
 from models.network import strata
 from models.network.cuts import LANE_FULL, STOCK_SPENT
+from models.network.fixed import Fixed
 from models.network.paths import walk
-from models.network.plan import Fixed, Plan, plan
+from models.network.plan import Plan, plan
 from models.network.transfer import Goods, Lanes, Picture
 from tests.models.network.pictures import certain, random_picture
 
