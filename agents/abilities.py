@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from agents.settings import Settings
+from stream import kafka_address
 from stream.errors import Away, SetupError
 
 ANSWER_MS = 10_000
@@ -22,7 +23,7 @@ async def transactions(settings: Settings) -> bool:
     if settings.transactions == "on" and not there:
         raise SetupError(
             "the broker has no transactions",
-            f"{settings.brokers} gives out no producer ids, and RESTOCK_TRANSACTIONS=on demands them",
+            f"{settings.safe_brokers} gives out no producer ids, and RESTOCK_TRANSACTIONS=on demands them",
             "use Apache Kafka, or RESTOCK_TRANSACTIONS=auto for delivery at least once",
         )
     return there
@@ -38,7 +39,7 @@ async def has_transactions(brokers: str) -> bool:
     from aiokafka.errors import KafkaError, for_code
     from aiokafka.protocol.transaction import InitProducerIdRequest
 
-    client = AIOKafkaClient(bootstrap_servers=brokers.split(","), request_timeout_ms=ANSWER_MS)
+    client = AIOKafkaClient(**kafka_address.aiokafka(brokers), request_timeout_ms=ANSWER_MS)
     try:
         await client.bootstrap()
         deadline = asyncio.get_running_loop().time() + ANSWER_MS / 1000
@@ -51,7 +52,9 @@ async def has_transactions(brokers: str) -> bool:
             await asyncio.sleep(PAUSE_S)
     except (KafkaError, OSError) as error:
         raise Away(
-            "Kafka does not answer", f"{brokers}: {error}", "check RESTOCK_BROKERS, or run restock doctor"
+            "Kafka does not answer",
+            f"{kafka_address.safe(brokers)}: {error}",
+            "check RESTOCK_BROKERS, or run restock doctor",
         ) from error
     finally:
         await client.close()

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import AwareDatetime, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from stream import kafka_address
 from stream.errors import SetupError
 
 PREFIX = "RESTOCK_"
@@ -52,7 +53,13 @@ class Settings(BaseSettings):
     )
 
     brokers: str = _setting(
-        CONNECTIONS, "127.0.0.1:9092", "Kafka bootstrap servers, `host:port`, comma separated.", min_length=3
+        CONNECTIONS,
+        "127.0.0.1:9092",
+        "Kafka bootstrap servers, `host:port`, comma separated. With TLS or a user, a URL: "
+        "`ssl://HOST:PORT,...?ca=/path/ca.pem`, `sasl_ssl://USER:PASSWORD@HOST:PORT,...?mechanism=SCRAM-SHA-512` "
+        "(`PLAIN` where none is named, or `SCRAM-SHA-256`), `sasl_plaintext://...`. Options: `ca`, the authority where "
+        "it is not a public one; `cert` and `key`, a client's own. An `@` in a password is written `%40`.",
+        min_length=3,
     )
     redis_url: str = _setting(
         CONNECTIONS,
@@ -460,11 +467,9 @@ class Settings(BaseSettings):
     @field_validator("brokers")
     @classmethod
     def _host_and_port(cls, brokers: str) -> str:
-        for broker in brokers.split(","):
-            host, _, port = broker.strip().rpartition(":")
-            if not host or not port.isdigit():
-                raise ValueError(f"{broker.strip()!r} is not host:port")
-        return ",".join(broker.strip() for broker in brokers.split(","))
+        line = ",".join(broker.strip() for broker in brokers.split(","))
+        kafka_address.read(line)
+        return line
 
     @field_validator("redis_url")
     @classmethod
@@ -498,6 +503,11 @@ class Settings(BaseSettings):
         said = self.model_dump(mode="json", exclude_none=True)
         rest = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
         return rest | {variable(name): str(value) for name, value in said.items()}
+
+    @property
+    def safe_brokers(self) -> str:
+        """Where Kafka is, without its password, for logs and people."""
+        return kafka_address.safe(self.brokers)
 
     @property
     def safe_redis_url(self) -> str:
@@ -549,7 +559,7 @@ def _complaint(error: Any) -> str:
     message = error["msg"].removeprefix("Value error, ")
     if name == "":
         return str(message)
-    shown = "***" if name == "redis_url" else repr(error["input"])
+    shown = "***" if name == "redis_url" else repr(kafka_address.safe(str(error["input"])))
     return f"{variable(name)}={shown}: {message}"
 
 

@@ -18,16 +18,19 @@ import time
 import uuid
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from stream import kafka_address
 from stream.local.child import Child, free_port
 
 VERSION = "4.1.0"
 HERE = Path(__file__).parent / "kafka"
 START_S = 120.0  # 4.5 s on quiet cores; with eight others on two cores 37 s were seen
 FETCH_S = 600.0
+STORE_PASSWORD = "not-a-secret"
 
 
 class Broker(Protocol):
@@ -186,6 +189,52 @@ class LocalKafka:
             shutil.rmtree(self.data, ignore_errors=True)
 
 
+class SecureKafka(LocalKafka):
+    """The same, with TLS by a certificate of its own making and a user with a password; `bootstrap` names both."""
+
+    USER, PASSWORD = "shop", "s3cr@t:/?"
+
+    def __init__(self) -> None:
+        super().__init__()
+        store, self.ca = self.data / "store.p12", self.data / "ca.pem"
+        keys = ["-alias", "kafka", "-keystore", str(store), "-storepass", STORE_PASSWORD]
+        pair = [
+            "-genkeypair",
+            "-keyalg",
+            "RSA",
+            "-dname",
+            "CN=127.0.0.1",
+            "-ext",
+            "san=ip:127.0.0.1",
+            "-storetype",
+            "PKCS12",
+        ]
+        for made in (pair, ["-exportcert", "-rfc", "-file", str(self.ca)]):
+            subprocess.run(["keytool", *made, *keys], check=True, capture_output=True, timeout=START_S)
+        login = 'org.apache.kafka.common.security.plain.PlainLoginModule required username="broker" password="broker"'
+        listener = f"SASL_SSL://127.0.0.1:{self.port}"
+        self._properties |= {
+            "listeners": f"{listener},{self._properties['listeners'].split(',')[1]}",
+            "advertised.listeners": listener,
+            "listener.security.protocol.map": "SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT",
+            "inter.broker.listener.name": "SASL_SSL",
+            "sasl.enabled.mechanisms": "PLAIN",
+            "sasl.mechanism.inter.broker.protocol": "PLAIN",
+            "listener.name.sasl_ssl.plain.sasl.jaas.config": (
+                f'{login} user_broker="broker" user_{self.USER}="{self.PASSWORD}";'
+            ),
+            "ssl.keystore.location": str(store),
+            "ssl.keystore.password": STORE_PASSWORD,
+            "ssl.truststore.location": str(store),
+            "ssl.truststore.password": STORE_PASSWORD,
+        }
+        self.bootstrap = self.address(self.PASSWORD)
+
+    def address(self, password: str) -> str:
+        """The address of this broker with a password."""
+        return f"sasl_ssl://{self.USER}:{quote(password, safe='')}@127.0.0.1:{self.port}?ca={self.ca}"
+
+
 class DockerKafka:
     """The official image with the same properties, on a fixed port so that a restart keeps its address."""
 
@@ -257,7 +306,7 @@ def fetch_jars() -> Path:
 
 def await_answer(bootstrap: str, tail: Any, alive: Any = lambda: True) -> None:
     """Return when the broker answers a metadata request; raise with the end of its log when it does not."""
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "logger": _quiet})
+    admin = AdminClient({**kafka_address.client(bootstrap), "log_level": 0, "logger": _quiet})
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and alive():
         try:

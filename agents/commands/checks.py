@@ -21,6 +21,7 @@ from agents.clock import now_ms
 from agents.commands.doctor import Finding
 from agents.installation import installation
 from agents.settings import Settings
+from stream import kafka_address
 from stream.errors import Away
 from stream.events.kinds import Source
 from stream.events.topics import BY_NAME, full_name, partitions
@@ -44,9 +45,9 @@ def broker(settings: Settings) -> Iterator[Finding]:
         cluster = AdminClient(_client(settings)).list_topics(timeout=ANSWER_S)
     except KafkaException as error:
         raise Away(
-            "Kafka does not answer", f"{settings.brokers}: {error.args[0].str()}", "check RESTOCK_BROKERS"
+            "Kafka does not answer", f"{settings.safe_brokers}: {error.args[0].str()}", "check RESTOCK_BROKERS"
         ) from error
-    yield Finding("ok", "broker", f"{settings.brokers} answers, {len(cluster.brokers)} in the cluster")
+    yield Finding("ok", "broker", f"{settings.safe_brokers} answers, {len(cluster.brokers)} in the cluster")
 
 
 def topics(settings: Settings) -> Iterator[Finding]:
@@ -252,7 +253,7 @@ def broker_clock(settings: Settings) -> Iterator[Finding]:
 
 
 def _client(settings: Settings) -> dict[str, Any]:
-    return {"bootstrap.servers": settings.brokers, "logger": _silent, "socket.timeout.ms": int(ANSWER_S * 1000)}
+    return {**kafka_address.client(settings.brokers), "logger": _silent, "socket.timeout.ms": int(ANSWER_S * 1000)}
 
 
 ALL = [broker, topics, transactions, ledger_store, ledger_shape]

@@ -17,6 +17,7 @@ from agents.commands import tail
 from agents.commands.output import print_json, show, word
 from agents.commands.parsing import add_command, add_json
 from agents.settings import Settings
+from stream import kafka_address
 from stream.errors import Away, SetupError
 from stream.events.topics import DEAD_LETTERS, full_name
 
@@ -179,7 +180,7 @@ def _send(settings: Settings, letters: list[dict[str, Any]], instead: bytes | No
     """Send them and wait for every acknowledgement; what was done with each. Raises Away where one does not come."""
     from confluent_kafka import KafkaException, Producer
 
-    producer = Producer({"bootstrap.servers": settings.brokers, "acks": "all", "enable.idempotence": False})
+    producer = Producer({**kafka_address.client(settings.brokers), "acks": "all", "enable.idempotence": False})
     done: list[dict[str, Any]] = []
 
     def acknowledged(row: dict[str, Any]) -> Any:

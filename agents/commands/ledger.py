@@ -18,6 +18,7 @@ from agents.planner.keeping import changes, load
 from agents.settings import Settings
 from agents.snapshots import rebuild
 from agents.snapshots.store import ShelfEntry, Store, read
+from stream import kafka_address
 from stream.errors import Away, RecordsGone, SetupError
 from stream.events.topics import BY_NAME, SKU_EVENTS, SOURCES, full_name, partitions
 from stream.ledger.kafka_tail import TailReader
@@ -114,7 +115,7 @@ async def _standing(settings: Settings, ledger: RedisLedger) -> Any:
     counts = (settings.source_partitions, settings.fact_partitions, settings.shelves)
     sources = [(topic, p) for topic in SOURCES for p in range(partitions(BY_NAME[topic], *counts))]
     kept = await ledger.source_positions(sources)
-    consumer = Consumer({"bootstrap.servers": settings.brokers, "group.id": f"{settings.namespace}.ledger"})
+    consumer = Consumer({**kafka_address.client(settings.brokers), "group.id": f"{settings.namespace}.ledger"})
     try:
         for at in sources:
             position = kept.get(at)
@@ -275,7 +276,7 @@ def _progress(shelf: int, total: int) -> Callable[[int], None]:
 
 
 def _client(settings: Settings) -> dict[str, Any]:
-    return {"bootstrap.servers": settings.brokers}
+    return {**kafka_address.client(settings.brokers)}
 
 
 async def _keep(ledger: RedisLedger, held: Held, write: Write) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from agents.clock import steady_s
+from stream import kafka_address
 from stream.errors import Away, SetupError
 
 TIMEOUT_S = 10.0
@@ -46,7 +47,7 @@ def follow(brokers: str, topics: list[str], from_end: bool = False) -> Consumer:
     """
     consumer = Consumer(
         {
-            "bootstrap.servers": brokers,
+            **kafka_address.client(brokers),
             "group.id": "restock-reader",  # librdkafka wants one; nothing is ever committed under it
             "enable.auto.commit": False,
             "enable.partition.eof": True,
@@ -72,7 +73,8 @@ def _partitions(consumer: Consumer, brokers: str, topic: str) -> list[TopicParti
     except KafkaException as error:
         raise _away(brokers, str(error.args[0].str())) from error
     if found.error is not None or len(found.partitions) == 0:
-        raise SetupError(f"no topic {topic}", f"the broker at {brokers} does not have it", "restock topics create")
+        where = kafka_address.safe(brokers)
+        raise SetupError(f"no topic {topic}", f"the broker at {where} does not have it", "restock topics create")
     return [TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in found.partitions]
 
 
@@ -89,4 +91,5 @@ def _at_end(consumer: Consumer, brokers: str, part: TopicPartition) -> TopicPart
 
 
 def _away(brokers: str, detail: str) -> Away:
-    return Away(f"the broker at {brokers} does not answer", detail, "check RESTOCK_BROKERS, or run restock doctor")
+    where = kafka_address.safe(brokers)
+    return Away(f"the broker at {where} does not answer", detail, "check RESTOCK_BROKERS, or run restock doctor")

@@ -199,7 +199,7 @@ def _librdkafka() -> list[Path]:
 
 def how_to_connect(settings: Settings) -> list[str]:
     """Commands with which to look around while the demo runs."""
-    kcat = f"kcat -b {settings.brokers} -t {settings.namespace}.stock-alerts -C"
+    kcat = f"kcat -b {settings.safe_brokers} -t {settings.namespace}.stock-alerts -C"
     return [
         kcat,
         *(f"  where kcat fails (librdkafka of Debian 12 or older): LD_PRELOAD={lib} {kcat}" for lib in _librdkafka()),

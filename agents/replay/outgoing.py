@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from agents import clock
 from agents.settings import Settings
+from stream import kafka_address
 from stream.errors import Away
 from stream.events.topics import full_name
 
@@ -36,7 +37,7 @@ class Follower:
         self._seen: set[bytes] = set()
         self._consumer = Consumer(
             {
-                "bootstrap.servers": settings.brokers,
+                **kafka_address.client(settings.brokers),
                 "group.id": "restock-replay",  # librdkafka wants one; nothing is ever committed under it
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
@@ -103,7 +104,7 @@ class Follower:
 
     def _away(self, detail: str) -> Away:
         name = full_name(self._settings.namespace, self._topic)
-        return Away(f"could not read {name} from {self._settings.brokers}", detail, "run `restock doctor`")
+        return Away(f"could not read {name} from {self._settings.safe_brokers}", detail, "run `restock doctor`")
 
 
 def end_of(settings: Settings, topic: str, partition: int) -> int:
@@ -111,7 +112,7 @@ def end_of(settings: Settings, topic: str, partition: int) -> int:
 
     A topic just created has no leader for a moment: asked again within the bound.
     """
-    consumer = Consumer({"bootstrap.servers": settings.brokers, "group.id": "restock-replay"})
+    consumer = Consumer({**kafka_address.client(settings.brokers), "group.id": "restock-replay"})
     place = TopicPartition(full_name(settings.namespace, topic), partition)
     deadline_s = clock.steady_s() + ANSWER_S
     try:
@@ -123,7 +124,7 @@ def end_of(settings: Settings, topic: str, partition: int) -> int:
                 if error.args[0].code() not in _SOON or clock.steady_s() > deadline_s:
                     detail = str(error.args[0].str())
                     raise Away(
-                        f"the broker at {settings.brokers} does not answer", detail, "run `restock doctor`"
+                        f"the broker at {settings.safe_brokers} does not answer", detail, "run `restock doctor`"
                     ) from error
             time.sleep(ASK_AGAIN_S)
     finally:

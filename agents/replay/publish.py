@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from agents.replay.formats.records import Record
 from agents.replay.timeline import Tick
 from agents.settings import Settings
+from stream import kafka_address
 from stream.errors import Away
 from stream.events.instants import text_from_ms
 from stream.events.kinds import Source
@@ -120,7 +121,7 @@ def _partition(key: bytes, count: int) -> int:
 
 def _options(brokers: str, idempotent: bool) -> dict[str, Any]:
     return {
-        "bootstrap.servers": brokers,
+        **kafka_address.client(brokers),
         "acks": "all",
         "enable.idempotence": idempotent,
         # without idempotence a retry of the first of two requests in flight would come after the second
@@ -136,7 +137,7 @@ def _options(brokers: str, idempotent: bool) -> dict[str, Any]:
 
 def _away(settings: Settings, detail: str) -> Away:
     return Away(
-        f"the broker at {settings.brokers} did not take what the replay sent",
+        f"the broker at {settings.safe_brokers} did not take what the replay sent",
         detail,
         "the replay stopped in the middle; start it again into a new --namespace, or look with `restock doctor`",
     )

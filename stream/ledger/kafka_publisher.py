@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from stream import kafka_address
 from stream.errors import Away, Fenced
 from stream.events.outgoing import Outgoing
 from stream.ledger.kafka_tail import TailReader, wrong
@@ -55,7 +56,7 @@ class KafkaPublisher:
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self._namespace, self._transactions, self._transaction_s = namespace, transactions, transaction_s
-        self._settings = {"bootstrap.servers": brokers, "logger": log, "log_level": 5, **(settings or {})}
+        self._settings = {**kafka_address.client(brokers), "logger": log, "log_level": 5, **(settings or {})}
         self._threads = ThreadPoolExecutor(THREADS, "relay")
         self._tails = TailReader(self._settings, namespace, topics)
         self._senders: dict[int, _Sender] = {}

@@ -16,6 +16,7 @@ from typing import Any, cast
 import faust
 from aiokafka.errors import KafkaError
 
+from stream import kafka_address
 from stream.errors import Away
 from stream.events.topics import BY_NAME, SKU_EVENTS, SOURCES, full_name, partitions
 from stream.transport import driver
@@ -38,7 +39,7 @@ log = logging.getLogger(__name__)
 class Config:
     """What the transport needs to know of an installation and its pace."""
 
-    brokers: str  # host:port, comma separated
+    brokers: str  # see kafka_address.py
     namespace: str
     shelves: int
     source_partitions: int
@@ -236,7 +237,8 @@ def options(config: Config, pace: Pace) -> Mapping[str, Any]:
     """Faust's settings; each line differs from its default for a reason."""
     session_s = config.session_timeout_ms / 1000
     return {
-        "broker": [f"{driver.SCHEME}://{broker}" for broker in config.brokers.split(",")],
+        "broker": [f"{driver.SCHEME}://{broker}" for broker in kafka_address.read(config.brokers).servers.split(",")],
+        "broker_credentials": kafka_address.credentials(config.brokers),
         "broker_client_id": config.client_id,
         "broker_max_poll_records": config.poll_max_records,
         "broker_max_poll_interval": 600.0,  # Redis away for ten minutes: somebody else may try

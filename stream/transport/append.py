@@ -8,6 +8,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from stream import kafka_address
 from stream.errors import Away
 from stream.events.topics import full_name
 
@@ -22,7 +23,7 @@ def append(brokers: str, namespace: str, topic: str, values: Mapping[int, bytes]
     After Away some may be there: appending again must be harmless.
     """
     producer = Producer(
-        {"bootstrap.servers": brokers, "acks": "all", "message.timeout.ms": int(DELIVER_S * 1000)}, logger=log
+        {**kafka_address.client(brokers), "acks": "all", "message.timeout.ms": int(DELIVER_S * 1000)}, logger=log
     )
     offsets: dict[int, int] = {}
     failed: list[KafkaError] = []

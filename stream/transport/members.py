@@ -7,6 +7,7 @@ import logging
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from stream import kafka_address
 from stream.errors import Away, SetupError
 
 ANSWER_S = 10.0
@@ -25,7 +26,7 @@ def group_of(namespace: str) -> str:
 
 def client_ids(brokers: str, namespace: str) -> list[str]:
     """The client ids of the workers that are in the group now, one each; none where the group is empty. Raises Away."""
-    admin = AdminClient({"bootstrap.servers": brokers}, logger=log)
+    admin = AdminClient({**kafka_address.client(brokers)}, logger=log)
     try:
         asked = admin.describe_consumer_groups([group_of(namespace)], request_timeout=ANSWER_S)
         found = [answer.result(2 * ANSWER_S) for answer in asked.values()]

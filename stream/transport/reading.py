@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from stream import kafka_address
 from stream.errors import Away
 from stream.events.topics import full_name
 
@@ -35,7 +36,7 @@ class Reader:
         self._namespace = namespace
         self._consumer = Consumer(
             {
-                "bootstrap.servers": brokers,
+                **kafka_address.client(brokers),
                 "group.id": f"{namespace}.reader",
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,

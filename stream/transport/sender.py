@@ -14,6 +14,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from stream import kafka_address
 from stream.errors import Away
 from stream.events.topics import BY_NAME, full_name
 from stream.transport.port import Send
@@ -108,7 +109,7 @@ class KafkaSender:
 
 def _options(brokers: str, idempotent: bool, deliver_s: float) -> dict[str, Any]:
     return {
-        "bootstrap.servers": brokers,
+        **kafka_address.client(brokers),
         "acks": "all",
         "enable.idempotence": idempotent,
         # without idempotence a retry of the first of two requests in flight would come after the second

@@ -15,6 +15,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
+from stream import kafka_address
 from stream.errors import Away, PartitionsChanged, SetupError
 from stream.events.topics import TOPICS, Topic, full_name, partitions
 
@@ -141,13 +142,13 @@ def require(here: Installation) -> None:
 
 
 def _admin(brokers: str) -> Any:
-    return AdminClient({"bootstrap.servers": brokers, "logger": _silent, "socket.timeout.ms": int(ANSWER_S * 1000)})
+    return AdminClient({**kafka_address.client(brokers), "logger": _silent, "socket.timeout.ms": int(ANSWER_S * 1000)})
 
 
 def _away(brokers: str, detail: str) -> Away:
     return Away(
         "Kafka does not answer",
-        f"brokers {brokers}: {detail}",
+        f"brokers {kafka_address.safe(brokers)}: {detail}",
         "check RESTOCK_BROKERS and that the broker is up; `restock doctor` says more",
     )
 

@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from agents import wiring
 from agents.installation import create_topics, installation
 from agents.settings import Settings
+from stream import kafka_address
 from stream.events.topics import BY_NAME, SKU_EVENTS, SOURCES, full_name, partitions
 from stream.ledger.keys import Keys
 from stream.ledger.redis_ledger import RedisLedger
@@ -89,7 +90,7 @@ class Installation:
         level = "read_committed" if committed else "read_uncommitted"
         consumer = Consumer(
             {
-                "bootstrap.servers": self.brokers,
+                **kafka_address.client(self.brokers),
                 "group.id": "reads",
                 "enable.auto.commit": False,
                 "isolation.level": level,
@@ -113,7 +114,7 @@ class Installation:
 
     def end(self, topic: str, partition: int) -> int:
         """The partition's end."""
-        consumer = Consumer({"bootstrap.servers": self.brokers, "group.id": "ends"})
+        consumer = Consumer({**kafka_address.client(self.brokers), "group.id": "ends"})
         try:
             return int(
                 consumer.get_watermark_offsets(TopicPartition(full_name(self.namespace, topic), partition), timeout=10)[

@@ -10,6 +10,7 @@ from confluent_kafka import KafkaException, Producer
 
 from agents.settings import Settings
 from agents.shop.said import Said
+from stream import kafka_address
 from stream.errors import Away
 from stream.events.instants import text_from_ms
 from stream.events.kinds import Source
@@ -27,7 +28,7 @@ class Publisher:
         self._names = {source.topic: full_name(settings.namespace, source.topic) for source in Source}
         self._producer = Producer(
             {
-                "bootstrap.servers": settings.brokers,
+                **kafka_address.client(settings.brokers),
                 "partitioner": "murmur2_random",  # as the Java client does
                 "linger.ms": 5,
                 "acks": "all",
@@ -85,4 +86,6 @@ class Publisher:
             self._lost = f"{message.topic()}: {error.str()}"  # type: ignore[attr-defined]
 
     def _away(self, detail: str) -> Away:
-        return Away(f"the broker at {self._settings.brokers} did not take the shop's events", detail, "restock doctor")
+        return Away(
+            f"the broker at {self._settings.safe_brokers} did not take the shop's events", detail, "restock doctor"
+        )
