@@ -88,9 +88,8 @@ class FactBook:
 
     def policy(self, sku: str, location: str) -> Policy:
         """How this SKU-location is to be replenished."""
-        item, own = self.get("item", sku), self.get("policy", sku, location)
-        supplier = own.get("supplier") or item.get("supplier") or ""
-        merged = {**self._of_supplier(str(supplier)), **_said(item), **_said(own)}
+        item, own, supplier = self.get("item", sku), self.get("policy", sku, location), self.supplier(sku, location)
+        merged = {**self._of_supplier(supplier), **_said(item), **_said(own)}
         fields: dict[str, Any] = {"supplier": supplier}
         for name in (*_MONEY_AND_TIME, "status", "category", "confirms", "review", "service_measure"):
             if name in merged:
@@ -101,6 +100,11 @@ class FactBook:
         if "last_buy_on" in merged:
             fields["last_buy_day"] = parse_day(merged["last_buy_on"])
         return Policy(**{**self.default.__dict__, **fields})
+
+    def supplier(self, sku: str, location: str) -> str:
+        """Who brings it; empty where nobody was named."""
+        own, item = self.get("policy", sku, location), self.get("item", sku)
+        return str(own.get("supplier") or item.get("supplier") or "")
 
     def _of_supplier(self, supplier: str) -> dict[str, Any]:
         said = _said(self.get("supplier", supplier)) if supplier else {}

@@ -33,7 +33,7 @@ from stream.events.rows import Mark, decode, empty, encode
 from stream.ledger.port import Held, Place
 from stream.ledger.redis_ledger import RedisLedger
 from stream.transport.port import Batch
-from tests.bench.orders import Shop, crossings
+from tests.bench.orders import LINES_A_CROSSING, Shop, crossings
 
 SHELVES = 4
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
@@ -128,13 +128,25 @@ class Line:
             self.fold(Stages(""), number, encode(empty(), marks))
 
 
-def orders(line: Line, count: int, at_ms: Callable[[int], int]) -> list[tuple[str, int, bytes]]:
-    """Orders on their partitions."""
-    out = []
+def orders(line: Line, count: int, at_ms: Callable[[int], int]) -> list[list[tuple[str, int, bytes]]]:
+    """Orders on their partitions, each with the receipts that follow it: one every 45 lines."""
+    out, total = [], 0
     for n in range(count):
-        order_id, value, _ = line.shop.order(at_ms(n), line.shop.lines())
-        out.append(("orders", partition_of(order_id.encode(), 4), value))
+        order_id, value, body = line.shop.order(at_ms(n), line.shop.lines())
+        records = [("orders", partition_of(order_id.encode(), 4), value)]
+        received = (total + len(body)) // LINES_A_CROSSING - total // LINES_A_CROSSING
+        total += len(body)
+        for _ in range(received):
+            row = line.shop.rng.choice(line.shop.rows)
+            movement = line.shop.movement("received", row, 1, at_ms(n))
+            records.append(("stock-movements", partition_of(row[0].encode(), 4), movement))
+        out.append(records)
     return out
+
+
+def flat(records: list[list[tuple[str, int, bytes]]]) -> list[tuple[str, int, bytes]]:
+    """All of them in order."""
+    return [record for of_order in records for record in of_order]
 
 
 def stock(line: Line, count: int, at_ms: int) -> list[tuple[str, int, bytes]]:
@@ -159,7 +171,7 @@ def run(size: int, chosen: argparse.Namespace) -> None:
     line.poll(quiet, counts)
     history = orders(line, chosen.history, lambda n: START_MS + n * 6 * 86_400_000 // chosen.history)
     for first in range(0, len(history), 4_000):
-        line.poll(quiet, history[first : first + 4_000])
+        line.poll(quiet, flat(history[first : first + 4_000]))
     now_ms = START_MS + 6 * 86_400_000
     line.everybody_marks(now_ms)
     for shelf in line.shelves:
@@ -169,7 +181,7 @@ def run(size: int, chosen: argparse.Namespace) -> None:
     before, stage = line.messages, Stages(chosen.profile)
     last_ms = now_ms
     for first in range(0, len(made), size):
-        line.poll(stage, made[first : first + size])
+        line.poll(stage, flat(made[first : first + size]))
         if (at := now_ms + first * 1000 // chosen.rate) - last_ms >= 1_000:
             line.everybody_marks(at - 2_000)
             last_ms = at

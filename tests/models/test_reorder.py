@@ -36,6 +36,7 @@ def test_an_order_is_packs_within_limits(position, point, more, pack, minimum, m
     """Whole packs, not under the minimum, never over the maximum, up to the level when free to."""
     up_to = point + more
     q = int(r.order_quantity_milli(position, point, up_to, pack, minimum, maximum))
+    assert r.order_milli(position, point, up_to, pack, minimum, maximum) == q
     assert q >= 0
     assert q % max(pack, 1) == 0
     if q > 0:
