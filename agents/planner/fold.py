@@ -28,7 +28,8 @@ _CARTS = (Kind.CART_VIEWED, Kind.CART_ADDED, Kind.CART_REMOVED, Kind.CART_CHECKE
 _FACTS = (Kind.FACT, Kind.FACT_GONE)
 _IN_CART, _IN_FACTS = (np.isin(np.arange(256), group) for group in (_CARTS, _FACTS))
 TOGETHER_ROWS = 32  # what the fast lane left over: so few events go slowly at once, another round costs as much
-FEW_ROWS = 32  # encoding a column as a dictionary costs as much as looking up this many rows
+FEW_ROWS = 64  # numpy's calls for a record cost as much as going through this many rows one by one
+LINE_BITS = 20  # of a coordinate: lines < 2^20, offsets < 2^43
 _LINE = ("kind", "milli", "occurred_ms", "flags", "price")
 NOTHING_BEFORE = machine.Before({})
 _TEXTS = ("reference", "replenishment_id", "supplier", "raw")
@@ -93,34 +94,62 @@ def _admit(shelf: Shelf, c: Columns, out: Outcome) -> Rows:
     n = len(c["kind"])
     if n == 0:
         return np.zeros(0, np.int64)
+    new = (_new_of_few if n <= FEW_ROWS else _new_of_many)(shelf, c)
+    again = n - len(new)
+    if again:
+        shelf.counters["repeated:coordinates"] += again
+    hashes = np.ascontiguousarray(c["event_hash"][new])
+    fresh = _first_of_each(hashes) & ~shelf.journal.seen(hashes)
+    keep, twice = new[fresh], new[~fresh]
+    _count_sources(shelf, "repeated", c["source"][twice])
+    _count_sources(shelf, "accepted", c["source"][keep])
+    out.rows += len(keep)
+    out.repeated += again + len(twice)
+    return keep
+
+
+def _new_of_many(shelf: Shelf, c: Columns) -> Rows:
+    """Rows over the high-water mark of their source partition, which they lift."""
     source = c["source"].astype(np.int64) << 32 | c["partition"].astype(np.int64)
-    coordinate = c["offset"] << 20 | c["line"].astype(np.int64)  # lines < 2^20, offsets < 2^43
-    new = np.ones(n, np.bool_)
+    coordinate = c["offset"] << LINE_BITS | c["line"].astype(np.int64)
+    new = np.ones(len(source), np.bool_)
     for one in np.unique(source).tolist():
         key = (one >> 32, one & 0xFFFFFFFF)
         mine = source == one
         high = shelf.high_water.get(key, -1)
         new &= ~mine | (coordinate > high)
         shelf.high_water[key] = max(high, int(coordinate[mine].max()))
-    again = int(n - np.count_nonzero(new))
-    if again:
-        shelf.counters["repeated:coordinates"] += again
-    keep = np.flatnonzero(new)
-    hashes = np.ascontiguousarray(c["event_hash"][keep])
+    return np.flatnonzero(new)
+
+
+def _new_of_few(shelf: Shelf, c: Columns) -> Rows:
+    """The same, row by row."""
+    before, now, new = shelf.high_water.copy(), shelf.high_water, list[int]()
+    columns = (c[name].tolist() for name in ("source", "partition", "offset", "line"))
+    for i, (source, partition, offset, line) in enumerate(zip(*columns, strict=True)):
+        key, coordinate = (source, partition), offset << LINE_BITS | line
+        if coordinate > before.get(key, -1):
+            new.append(i)
+        if coordinate > now.get(key, -1):
+            now[key] = coordinate
+    return np.array(new, np.int64)
+
+
+def _first_of_each(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Which are the first with their hash, shape (n,)."""
+    if len(hashes) <= FEW_ROWS and len(set(hashes.tolist())) == len(hashes):
+        return np.ones(len(hashes), np.bool_)
     _, first = np.unique(hashes, return_index=True)
-    fresh = np.zeros(len(keep), np.bool_)
+    fresh = np.zeros(len(hashes), np.bool_)
     fresh[first] = True
-    fresh &= ~shelf.journal.seen(hashes)
-    twice = int(len(keep) - np.count_nonzero(fresh))
-    if twice:
-        for topic, count in zip(*np.unique(c["source"][keep][~fresh], return_counts=True), strict=True):
-            shelf.counters[f"repeated:{source_name(int(topic))}"] += int(count)
-    keep = keep[fresh]
-    for topic, count in zip(*np.unique(c["source"][keep], return_counts=True), strict=True):
-        shelf.counters[f"accepted:{source_name(int(topic))}"] += int(count)
-    out.rows += len(keep)
-    out.repeated += again + twice
-    return keep
+    return fresh
+
+
+def _count_sources(shelf: Shelf, what: str, sources: npt.NDArray[np.uint8]) -> None:
+    if len(sources):
+        for source, count in enumerate(np.bincount(sources).tolist()):
+            if count:
+                shelf.counters[f"{what}:{source_name(source)}"] += count
 
 
 def _move_marks(shelf: Shelf, record: SkuRecord) -> None:

@@ -30,22 +30,34 @@ ENTRY = np.dtype(
     ]
 )
 NO_DAY = -(2**31)
+FEW_HASHES = 512  # so many are cheaper in a dictionary than as a level of their own
+RECENT_HASHES = 8_192  # 1 MB a shelf; as a level they then cost what a big record's do
 SOLD_AT_ONCE, LATE = 1, 2  # bits of `flags`
 
 
 class HashIndex:
     """Hash -> sequence number, as a few sorted arrays of doubling size (as a log-structured merge tree is built).
 
-    A lookup costs one binary search a level; 8 + 8 B an entry where a dict of ints takes over 100.
+    A lookup costs one binary search a level; 8 + 8 B an entry where a dict of ints takes over 100. So only the newest
+    ones of small records are in a dict: twenty lookups in it cost less than one search in numpy.
     """
 
     def __init__(self) -> None:
         self._levels: list[tuple[Hashes, Ints]] = []
+        self._recent: dict[int, int] = {}
 
     def add(self, hashes: Hashes, numbers: Ints) -> None:
         """Add entries; a hash may come more than once, the highest number wins."""
-        if len(hashes) == 0:
-            return
+        many = len(hashes) > FEW_HASHES
+        if not many:
+            self._recent.update(zip(hashes.tolist(), numbers.tolist(), strict=True))
+        if len(self._recent) >= (1 if many else RECENT_HASHES):
+            recent, self._recent = self._recent, {}
+            self._add_level(np.fromiter(recent, np.uint64), np.fromiter(recent.values(), np.int64))
+        if many:
+            self._add_level(hashes, numbers)
+
+    def _add_level(self, hashes: Hashes, numbers: Ints) -> None:
         order = np.argsort(hashes, kind="stable")
         self._levels.append((hashes[order], numbers[order]))
         while len(self._levels) > 1 and len(self._levels[-2][0]) < 2 * len(self._levels[-1][0]):
@@ -57,14 +69,18 @@ class HashIndex:
     def find(self, hashes: Hashes) -> Ints:
         """The highest number of each hash, -1 where it is unknown; shape (n,)."""
         found = np.full(len(hashes), -1, np.int64)
+        if self._recent:
+            known_of = self._recent.get
+            found = np.array([known_of(one, -1) for one in hashes.tolist()], np.int64)
         for known, numbers in self._levels:
             at = np.searchsorted(known, hashes, side="right") - 1
             hit = (at >= 0) & (known[np.maximum(at, 0)] == hashes)
-            found = np.where(hit, np.maximum(found, numbers[np.maximum(at, 0)]), found)
+            if hit.any():
+                found = np.where(hit, np.maximum(found, numbers[np.maximum(at, 0)]), found)
         return found
 
     def forget(self, below: int) -> None:
-        """Drop numbers under `below` once they are more than half of what is held."""
+        """Drop numbers under `below` once they are more than half of a level; the recent ones leave with their level."""
         kept: list[tuple[Hashes, Ints]] = []
         for hashes, numbers in self._levels:
             keep = numbers >= below
@@ -75,7 +91,7 @@ class HashIndex:
         self._levels = kept
 
     def __len__(self) -> int:
-        return sum(len(h) for h, _ in self._levels)
+        return sum(len(h) for h, _ in self._levels) + len(self._recent)
 
 
 @dataclass
@@ -118,6 +134,7 @@ class Journal:
         self.next = 0
         self.horizon_ms = LONG_AGO
         self._events, self._orders = HashIndex(), HashIndex()
+        self._forgotten = 0  # what `first` was when the indices last dropped what is no longer kept
         self.changed: dict[bytes, bytes | None] = {}
 
     def seen(self, event_hash: Hashes) -> npt.NDArray[np.bool_]:
@@ -194,6 +211,8 @@ class Journal:
             self.first += len(gone.entries)
             self.horizon_ms = max(self.horizon_ms, int(gone.entries["occurred_ms"].max()))
             self.changed[str(gone.offset).encode()] = None
+        if self.first - self._forgotten > max(RECENT_HASHES, (self.next - self.first) // 8):  # it walks all
+            self._forgotten = self.first
             self._events.forget(self.first)
             self._orders.forget(self.first)
 
@@ -208,7 +227,7 @@ class Journal:
 
     def load(self, fields: dict[bytes, bytes], first: int, horizon_ms: int) -> None:
         """Rebuild from the ledger's section."""
-        self.first = self.next = first
+        self.first = self.next = self._forgotten = first
         self.horizon_ms = horizon_ms
         for name in sorted(fields, key=int):
             self._take(int(name), np.frombuffer(fields[name], ENTRY))

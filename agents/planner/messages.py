@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from stream.events.cloudevents import encoded_event, outgoing_event
+from stream.events.cloudevents import Envelope, outgoing_event
 from stream.events.instants import text_from_ms as instant
 from stream.events.outgoing import Outgoing
 from stream.events.public import FORECAST_EVENT
@@ -92,18 +92,11 @@ def alert(
     return _send(shelf, "stock-alerts", row, f"restock.alert.{what}", cause, time_ms, data, kind)
 
 
-def position(shelf: Shelf, key: str, data: Mapping[str, Any], cause: str, time_ms: int) -> Outgoing:
-    """`restock.position.changed`, key sku@location."""
-    ce_id = identity(shelf.config.namespace, cause, key, "position")
-    source = f"/restock/{shelf.config.namespace}"
-    return outgoing_event("positions", key, "restock.position.changed", ce_id, source, time_ms, key, data)
-
-
 def forecast(shelf: Shelf, key: bytes, data: bytes, cause: str, time: bytes) -> Outgoing:
     """`restock.forecast.made`, key sku@location."""
     ce_id = identity(shelf.config.namespace, cause, key.decode(), "forecast")
-    source = f"/restock/{shelf.config.namespace}"
-    return encoded_event("forecasts", key, FORECAST_EVENT, ce_id, source, time, key, data)
+    envelope = Envelope("forecasts", FORECAST_EVENT, f"/restock/{shelf.config.namespace}", time.decode())
+    return envelope.message(key, ce_id, key, data)
 
 
 def _send(

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from agents.planner import days, forecasts, guards, learning, machine, messages, plan
+from agents.planner import days, forecasts, guards, learning, machine, plan, positions
 from agents.planner.config import HISTORY_DAYS, LONG_AGO, NEVER
 from agents.planner.shelf import CLOSED_ONCE, LEARNING, Ahead, Rows, Shelf, Wake
-from agents.planner.view import position_data
 from stream.events.outgoing import Outgoing
 
 FORECASTS_FROM = 2  # the version from which forecasts are published
@@ -278,10 +277,7 @@ def _fetch_ahead(shelf: Shelf, row: int) -> None:
 
 def send_positions(shelf: Shelf, rows: Rows, wake: Wake) -> list[Outgoing]:
     """The changed positions of rows, each at most once an interval of event time."""
-    out = []
-    for row, data in zip(rows.tolist(), position_data(shelf, rows), strict=True):
-        key = shelf.keys[row].decode()
-        out.append(messages.position(shelf, key, data, wake.cause, wake.watermark_ms))
+    out = positions.changed(shelf, rows, wake.cause, wake.watermark_ms)
     shelf.hot["sent_ms"][rows] = wake.watermark_ms
     shelf.hot["sent_offset"][rows] = shelf.hot["as_of_offset"][rows]
     shelf.dirty_hot[rows] = True

@@ -36,27 +36,27 @@ def outgoing_event(
     (b'{"a":2,"b":1}', b'1970-01-01T00:00:00.000Z')
     """
     value = orjson.dumps(data, option=orjson.OPT_SORT_KEYS)
-    time, about = text_from_ms(time_ms).encode(), _printable(subject).encode()
-    return encoded_event(topic, key.encode(), type, id, source, time, about, value)
+    envelope = Envelope(topic, type, source, text_from_ms(time_ms))
+    return envelope.message(key.encode(), id, printable(subject).encode(), value)
 
 
-def encoded_event(
-    topic: str, key: bytes, type: str, id: str, source: str, time: bytes, subject: bytes, value: bytes
-) -> Outgoing:
-    """The same of what is encoded already; `subject` holds no control characters."""
-    headers = (
-        _VERSION,
-        ("ce_id", id.encode()),
-        ("ce_source", source.encode()),
-        ("ce_type", type.encode()),
-        ("ce_time", time),
-        ("ce_subject", subject),
-        _JSON,
-    )
-    return Outgoing(topic, key, value, headers)
+class Envelope:
+    """What the messages of one type and one moment have in common; `type`, `source` and `time` are plain ASCII."""
+
+    def __init__(self, topic: str, type: str, source: str, time: str) -> None:
+        self._topic = topic
+        said = (("ce_source", source), ("ce_type", type), ("ce_time", time))
+        self._source, self._type, self._time = ((name, text.encode()) for name, text in said)
+
+    def message(self, key: bytes, id: str, subject: bytes, value: bytes) -> Outgoing:
+        """One of them; `subject` holds no control characters."""
+        about = ("ce_subject", subject)
+        headers = (_VERSION, ("ce_id", id.encode()), self._source, self._type, self._time, about, _JSON)
+        return Outgoing(self._topic, key, value, headers)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """A text whose control characters are written %XX."""
     if text.isprintable():
         return text
     return "".join(f"%{ord(c):02X}" if ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 else c for c in text)

@@ -35,7 +35,10 @@ def source_name(number: int) -> str:
     >>> source_name(3), source_name(NETWORK)
     ('stock-movements', 'network')
     """
-    return "network" if number == NETWORK else Source(number).topic
+    return _SOURCE_NAMES[number]
+
+
+_SOURCE_NAMES = {NETWORK: "network"} | {int(source): source.topic for source in Source}
 
 
 class Kind(IntEnum):
