@@ -286,11 +286,10 @@ def _slow_lane(
     said: list[Said],
 ) -> Rows:
     """Event by event, in log order; what is said goes to `said` with the place of the row that made it."""
-    picked = batch.take(pa.array(slow))
-    texts = [picked.column(name).to_pylist() for name in _TEXTS]
+    texts = [_picked(batch, name, slow) for name in _TEXTS]
     names = [f for f in machine.Event._fields if f not in _TEXTS]
     values = [c[name][slow].tolist() for name in names]
-    facts, skus, places = (picked.column(name).to_pylist() for name in ("fact", "sku", "location"))
+    facts, skus, places = (_picked(batch, name, slow) for name in ("fact", "sku", "location"))
     known = row[slow] if not (c["kind"] >= Kind.FACT).any() else row[:0]  # with facts, one by one as they come
     taken: dict[int, machine.Row] = machine.take(shelf, np.unique(known).tolist())
     touched: list[Rows] = []
@@ -326,6 +325,14 @@ def _slow_lane(
         said += [(place, m) for m in decided]
     touched.append(_put_back(shelf, taken))
     return np.concatenate(touched)
+
+
+def _picked(batch: pa.RecordBatch, name: str, rows: Rows) -> list[Any]:
+    """A column of texts at these rows; most are null in most records."""
+    column = batch.column(name)
+    if column.null_count == len(column):
+        return [None] * len(rows)
+    return column.take(pa.array(rows)).to_pylist()  # type: ignore[no-any-return]
 
 
 class _Counts:

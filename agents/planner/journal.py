@@ -80,7 +80,7 @@ class HashIndex:
         return found
 
     def forget(self, below: int) -> None:
-        """Drop numbers under `below` once they are more than half of a level; the recent ones leave with their level."""
+        """Drop numbers under `below` once they are more than half of a level; recent ones leave with theirs."""
         kept: list[tuple[Hashes, Ints]] = []
         for hashes, numbers in self._levels:
             keep = numbers >= below

@@ -188,21 +188,15 @@ def take(shelf: Shelf, numbers: list[int]) -> dict[int, Row]:
     at = np.array(numbers, np.int64)
     columns = (its[at].tolist() for its in (shelf.hot, shelf.inbound, shelf.outbound, shelf.policy))
     return {
-        n: Row(
-            *values,
-            n,
-            *shelf.names[n],
-            shelf.keys[n].decode(),
-            shelf.orders.get(n, []),
-            shelf.alerts.get(n, {}),
-            shelf.ahead.get(n, {}),
-            shelf.transfers.get(n, []),
-            inbound,
-            outbound,
-            PolicyRow._make(policy),
-        )
+        n: Row(*(*values, *_beside(shelf, n), inbound, outbound, PolicyRow._make(policy)))
         for n, values, inbound, outbound, policy in zip(numbers, *columns, strict=True)
     }
+
+
+def _beside(shelf: Shelf, number: int) -> tuple[Any, ...]:
+    """What is kept beside a row's numbers, in the order of its attributes."""
+    kept = (shelf.orders.get(number, []), shelf.alerts.get(number, {}), shelf.ahead.get(number, {}))
+    return number, *shelf.names[number], shelf.keys[number].decode(), *kept, shelf.transfers.get(number, [])
 
 
 def put_back(shelf: Shelf, rows: dict[int, Row]) -> Rows:

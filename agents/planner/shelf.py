@@ -271,16 +271,18 @@ class Shelf:
     def pack_hot(self, rows: Rows) -> dict[bytes, bytes | None]:
         """Packed hot values: row number and version (u32), the numbers, then what few rows have."""
         packed = versions.packed_layout(self.version, HOT, self.hot[rows])
-        blob, size, tag = packed.tobytes(), packed.dtype.itemsize, (self.version - 1) << ROW_BITS
+        whole = np.empty(len(rows), [("number", "<u4"), ("numbers", packed.dtype)])
+        whole["number"], whole["numbers"] = rows | (self.version - 1) << ROW_BITS, packed
+        blob, size, keys = whole.tobytes(), whole.dtype.itemsize, self.keys
+        orders, alerts, ahead = self.orders, self.alerts, self.ahead
         out: dict[bytes, bytes | None] = {}
-        for i, row in enumerate(rows.tolist()):
-            out[self.keys[row]] = (row | tag).to_bytes(4, "little") + blob[i * size : (i + 1) * size] + self._tail(row)
+        for at, row in zip(range(0, len(blob), size), rows.tolist(), strict=True):
+            has_tail = row in orders or row in alerts or row in ahead
+            out[keys[row]] = blob[at : at + size] + self._tail(row) if has_tail else blob[at : at + size]
         return out
 
     def _tail(self, row: int) -> bytes:
         orders, alerts, ahead = self.orders.get(row), self.alerts.get(row), self.ahead.get(row)
-        if not (orders or alerts or ahead):
-            return b""
         return _tail_encode((orders or [], dict(sorted((alerts or {}).items())), dict(sorted((ahead or {}).items()))))
 
     def pack_transfers(self) -> dict[bytes, bytes | None]:

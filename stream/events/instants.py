@@ -31,6 +31,7 @@ _INSTANT = re.compile(
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
+@lru_cache(maxsize=1_024)  # a record's time is read as it is checked and again for its rows; some share a time
 def parse_ms(text: str) -> int:
     """Milliseconds since 1970 UTC of an RFC 3339 time. Raises ValueError saying what is wrong.
 
