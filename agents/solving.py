@@ -33,8 +33,8 @@ from stream.ledger.redis_ledger import RedisLedger
 SEARCH_SHARE = 0.8  # of the time allowed; the rest is for rounding what is there
 NICE = 19
 READ_AGAIN_S, READ_TIMES = 2.0, 15  # while days close
-# low before the solvers are imported: that alone takes a second or two
-COMMAND = ("-c", f"import os; os.nice({NICE}); import sys; from agents.solving import main; sys.exit(main())")
+LOWEST = f"import os, sys; os.nice({NICE}); "  # before the solvers are imported: that alone takes a second or two
+COMMAND = ("-c", LOWEST + "from agents.solving import main; sys.exit(main())")
 SAID_CHARS = 2_000  # of what a process that failed wrote last
 
 

@@ -17,6 +17,7 @@ from stream.events.instants import text_from_ms
 from stream.ledger.office import Book, RedisOffice
 
 LOOK_S = 0.5
+WORDS = 3  # sentences of a kind that are shown
 COLUMNS = ("sku", "from_location", "to_location", "quantity", "gain", "reason")
 MARGIN_S = 60  # beyond a solve's own bound: somebody has to notice the request, and the plan has to be told
 
@@ -75,7 +76,8 @@ async def _ask(args: argparse.Namespace, settings: Settings) -> int:
         print_json(told)
     else:
         for name, value in told.items():
-            print(f"{name:14} {word(value)}")
+            for line in value if isinstance(value, list) else [value]:
+                print(f"{name:14} {word(line)}")
     return 1 if args.action == "now" and told["status"] == "failed" else 0
 
 
@@ -96,7 +98,7 @@ async def _answered(office: RedisOffice, request: str, within_s: float) -> Book:
 
 
 def status(book: Book, standing: tuple[str, int, int] | None) -> dict[str, Any]:
-    """What the book and the standing plan say, flat."""
+    """What the book and the standing plan say; what one more of a limit would be worth and who got less, in words."""
     outcome = json.loads(book.outcome) if book.outcome else {}
     return {
         "leader": book.leader if book.leads_ms > 0 else None,
@@ -113,6 +115,8 @@ def status(book: Book, standing: tuple[str, int, int] | None) -> dict[str, Any]:
         "proposed": standing[1] if standing else None,
         "told": standing[2] if standing else None,
         "planned_later": outcome.get("planned_later"),
+        "worth": [row["words"] for row in outcome.get("duals", [])[:WORDS]],
+        "cut_short": outcome.get("cut_short", {}).get("words", [])[:WORDS],
     }
 
 
@@ -139,6 +143,7 @@ async def _try(args: argparse.Namespace, settings: Settings) -> int:
         print(f"{answer.summary['status']}: {len(rows):,} transfers, as of {text_from_ms(answer.as_of_ms)}")
         if answer.later:
             print(f"  {len(answer.later):,} more in later periods, a plan to share")
-        for row in answer.summary.get("duals", [])[:3]:
-            print(f"  {row['words']}")
+        words = [row["words"] for row in answer.summary.get("duals", [])[:WORDS]]
+        for line in words + answer.summary.get("cut_short", {}).get("words", [])[:WORDS]:
+            print(f"  {line}")
     return 0

@@ -62,7 +62,8 @@ def problem(shelves: Sequence[Shelf], budget: float = np.inf) -> Problem:
     moving = _moving(shelves, ways)
     lanes, spent = _lanes(ways, places, moving)
     days = [horizon_days(s, r) for s, r in zip(shelves, grid.rows, strict=True)]
-    horizon = grid.filled([d.astype(float) for d in days], 1.0)
+    horizon = grid.filled([d.astype(float) for d in days])
+    horizon = np.where(horizon > 0, horizon, horizon.max(axis=1, keepdims=True, initial=1.0))
     goods, fair = _goods(shelves, grid)
     price, cost = _money(shelves, grid)
     worth, holding = _worth(shelves, grid, horizon, price, cost, fair)
@@ -219,7 +220,8 @@ def _worth(
     """
     rate = grid.filled([np.asarray(s.policy[r]["holding_cost_rate_year"]) for s, r in _pairs(shelves, grid)])
     kept = grid.filled([_kept(s, r) for s, r in _pairs(shelves, grid)])
-    holding = np.where(cost > 0, cost, price) * rate / DAYS_YEAR * horizon
+    held_days = horizon.min(axis=1, keepdims=True, initial=np.inf)
+    holding = np.where(cost > 0, cost, price) * rate / DAYS_YEAR * held_days
     worth = np.maximum(price - cost, 0.0) + holding
     worth[fair], holding[fair] = (
         worth[fair].max(1, keepdims=True, initial=0.0),

@@ -23,6 +23,7 @@ from models.network.priced import GAP
 from stream.errors import SetupError
 
 INFEASIBLE = 1  # a check found something
+CUTS_SHOWN = 3  # of what is in plan.json
 FILE: dict[str, Any] = {"type": Path, "metavar": "FILE"}
 
 
@@ -97,6 +98,9 @@ def _told(answer: answers.Answer, out: Path) -> str:
         lines.append(f"short by {answer.missing_units.sum():,.10g}; in conflict:")
         lines += [f"  {line}" for line in answer.conflict[: answers.SENTENCES_MOST]]
     lines += [f"  {row['words']}" for row in sorted(answer.limits, key=lambda r: -r["price"])[:3] if row["price"] > 0]
+    lines += [f"  {words}" for words in answer.cuts[:CUTS_SHOWN]]
+    if answer.cut_count > CUTS_SHOWN:
+        lines.append(f"  {answer.cut_count - CUTS_SHOWN:,} more requests are cut short: plan.json, cut_short")
     return "\n".join([*lines, f"written to {out}"])
 
 

@@ -222,7 +222,8 @@ def _valued(
         (demand if name == "horizon_days" else items).check(name, values, lawful, wanted)
     horizon = np.full((grid.skus, grid.places), demand["horizon_days"].max(initial=1.0))
     horizon[grid.cells(demand)] = demand["horizon_days"]
-    holding = (cost * rate / 365)[:, None] * horizon
+    held_days = horizon.min(axis=1, keepdims=True, initial=np.inf)
+    holding = np.broadcast_to((cost * rate / 365)[:, None] * held_days, horizon.shape)
     margin = np.broadcast_to(np.maximum(price - cost, 0.0)[:, None], horizon.shape)
     goods = Goods(pack[order], items.given("weight", 0.0)[order], items.given("volume", 0.0)[order])
     fair = _fair(grid, items, order)

@@ -72,7 +72,8 @@ class Picture:
     """Everything a plan is made from; (k, l) arrays, units and money.
 
     `minimum` must be there after the moves; `frozen` must not be touched. `worth` is the margin lost with a sale plus
-    the holding cost it would have ended; `holding` what a unit costs that is not sold within the horizon.
+    the holding cost it would have ended; `holding` what a unit costs that is not sold, over the shortest horizon of its
+    SKU: one span everywhere, or what is left over would move to where less of it is counted.
     """
 
     lanes: Lanes

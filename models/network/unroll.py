@@ -9,7 +9,7 @@ stratum: as strata rise and fall together, the steps of all periods at one level
 that level. A place with a shorter horizon has its demand in the periods it reaches into: what comes later is for its
 next order.
 
-What a unit left over costs is said of its place's own horizon; here everybody holds to the end of the longest one.
+What a unit left over costs is said of its SKU's shortest horizon; here everybody holds to the end of the longest one.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def unroll(p: Picture, periods: int, receipts: Floats | None = None, fixed: Fixe
     ever = (np.maximum(p.on_hand, 0) + np.maximum(p.in_transit, 0) + coming.sum(axis=0)).sum(axis=1)
     frame = _Frame(
         p, periods, 1 + places * periods * 3, places, lead, np.ceil(ever / p.goods.pack_units), _most_worth(p),
-        p.holding * longer, longer,
+        p.holding * longer.max(axis=1, keepdims=True, initial=1.0), longer,
     )  # fmt: skip
     parts = [
         *_stock_arcs(frame, coming),

@@ -131,6 +131,13 @@ def test_a_solve_in_a_process_of_its_own_answers_what_it_would_here(
     assert of_office(settings, lambda office: office.plan()) is None
 
 
+def test_a_solve_has_the_lowest_priority_from_its_first_moment(settings: Settings) -> None:
+    """Set before anything is imported, and the solve's own command begins with it."""
+    assert solving.COMMAND[1].startswith(solving.LOWEST)
+    says = solving.LOWEST + "sys.stdout.write(f'{os.nice(0)} {len([m for m in sys.modules if m == \"numpy\"])}')"
+    assert run(solve_apart(settings, ("-S", "-c", says))) == b"19 0"
+
+
 def test_a_shelf_that_decides_nothing_yet_is_named(settings: Settings) -> None:
     """An empty ledger: the reason is the child's own."""
     with pytest.raises(SolveFailed) as failed:

@@ -73,6 +73,17 @@ def test_what_is_on_its_way_is_not_sent_for() -> None:
     assert decided(net) == []
 
 
+def test_what_is_left_over_stays_where_it_is() -> None:
+    """Lanes that cost nothing, and places that order oftener than the one with too much: they get what they lack."""
+    net = two_shops()
+    for way in (("W", "L"), ("W", "M"), ("L", "M"), ("M", "L")):
+        net.lane(*way, unit_cost=0.0)
+    net.fact("catalog.policy", sku="A", location="W", lead_days=60)
+    net.tell()
+    cheap = {m.receiver: m.milli for m in decided(net)}
+    assert max(cheap.values()) <= 60_000, "four a day over six days is 24; 200 are there"
+
+
 def test_allocated_stock_does_not_leave() -> None:
     """Only what is available can be sent."""
     net = two_shops()

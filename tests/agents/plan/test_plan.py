@@ -304,6 +304,17 @@ def test_fixed_send_outs_name_their_period(case: Case) -> None:
         case.run(*fixed)
 
 
+@pytest.mark.parametrize("periods", ["1", "2"])
+def test_what_is_left_over_stays_where_it_is(case: Case, periods: str) -> None:
+    """Holding costs the same at both ends: a lane that costs nothing brings the five that sell, and no more."""
+    case.write("items", "sku,unit_cost,unit_price,holding_cost_rate_year", [("A", 10, 12, 0.5)])
+    case.stock([("W", "A", 100, 0)])
+    case.demand([("S", "A", 7, 5), ("W", "A", 28, 10)])
+    case.lanes([("W", "S", 0, 0)])
+    _, _, rows = case.run("--periods", periods)
+    assert sum(row["quantity"] for row in rows) == 5
+
+
 @pytest.mark.parametrize(("periods", "got"), [("1", 4), ("2", 8)])
 def test_requests_cut_short_are_said_with_by_how_much_and_why(case: Case, periods: str, got: int) -> None:
     """Ten wanted over a lane of four a period."""

@@ -177,8 +177,8 @@ def test_certain_demand_costs_what_a_plain_programme_says(seed: int) -> None:
         lane_limits={"lead_days": lead * 7 / 3 * 0.999},
         on_hand=stock[None],
         horizon_days=horizon[None],
-        holding=(holding * horizon / 7)[None],
-        worth=(margin + holding * horizon / 7)[None],
+        holding=(holding * horizon.min() / 7)[None],
+        worth=(margin + holding * horizon.min() / 7)[None],
     )
     answer = schedule(p, periods, receipts[:, None, :])
     plain = _plain(np.diff(come, axis=0), lanes, lead, holding, margin, stock, receipts)
