@@ -15,7 +15,7 @@ import numpy as np
 from models.demand.contract import SIGNALS, Ahead, Floats, Ints, Observation, Shared, State, Told
 from models.demand.online import Online
 from models.demand.panel import Panel
-from models.demand.row_sums import LEVELS as QUANTILES
+from models.demand.places import LEVELS as QUANTILES
 
 SLOTS = {1: (4,), 2: (3, 2), 3: (2, 2, 1)}  # pending origins a row by number of horizons: about the planner's memory
 

@@ -7,8 +7,11 @@ a matrix product is taken of numbers on a grid so coarse that every partial sum 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from models.demand.compiled import kernel
 from models.demand.contract import Floats, Ints
 
 FEATURE_STEP = 2.0**-10  # features: |f| <= 8, 13 bits and a sign
@@ -17,21 +20,24 @@ LARGEST_COEFFICIENT = 63.0
 WEIGHT_STEP = 2.0**-14  # weights over their largest: 14 + 13 + 13 = 40, so 8,192 rows sum exactly
 LOG2_E = 1.4426950408889634
 LN2_HIGH, LN2_LOW = 0.693147180369123816490, 1.90821492927058770002e-10
-TAYLOR = [1.0 / f for f in (39916800.0, 3628800.0, 362880.0, 40320.0, 5040.0, 720.0, 120.0, 24.0, 6.0, 2.0, 1.0, 1.0)]
+TAYLOR = tuple(
+    1.0 / f for f in (39916800.0, 3628800.0, 362880.0, 40320.0, 5040.0, 720.0, 120.0, 24.0, 6.0, 2.0, 1.0, 1.0)
+)
 
 
-def exp(x: Floats) -> Floats:
+@kernel
+def exp_of(x: float) -> float:
     """e to the `x`, |x| <= 600: x = k ln 2 + r, then a Taylor series of r.
 
-    >>> bool(abs(exp(np.array([1.0]))[0] - np.e) < 1e-14), float(exp(np.zeros(1))[0])
+    >>> abs(exp_of(1.0) - np.e) < 1e-14, exp_of(0.0)
     (True, 1.0)
     """
     k = np.rint(x * LOG2_E)
     r = (x - k * LN2_HIGH) - k * LN2_LOW
-    series = np.full_like(r, TAYLOR[0])
-    for term in TAYLOR[1:]:
-        series = series * r + term
-    return np.asarray(np.ldexp(series, k.astype(np.int32)))
+    series = TAYLOR[0]
+    for i in range(1, len(TAYLOR)):
+        series = series * r + TAYLOR[i]
+    return math.ldexp(series, int(k))
 
 
 def across(rows: Floats) -> Floats:
@@ -63,13 +69,23 @@ def solve(left: Floats, right: Floats) -> Floats:
     >>> solve(np.array([[[4.0, 2.0], [2.0, 3.0]]]), np.array([[2.0, 2.0]]))
     array([[0.25, 0.5 ]])
     """
-    a, b = left.transpose(1, 2, 0).copy(), right.T.copy()  # systems side by side
-    p = len(b)
-    for i in range(p):
-        row = a[i, i + 1 :] / a[i, i]
-        a[i + 1 :, i + 1 :] -= a[i, i + 1 :, None] * row[None]
-        b[i + 1 :] -= row * b[i]
-    for i in range(p - 1, -1, -1):
-        b[i] /= a[i, i]
-        b[:i] -= a[:i, i] * b[i]
-    return np.ascontiguousarray(b.T)
+    a, b = np.array(left, np.float64), np.array(right, np.float64)
+    _eliminate(a, b)
+    return b
+
+
+@kernel
+def _eliminate(a: Floats, b: Floats) -> None:
+    """The solutions of `a` x = `b` into `b`; only the upper half of each system of `a` is read."""
+    systems, p = b.shape
+    for s in range(systems):
+        for i in range(p):
+            for j in range(i + 1, p):
+                part = a[s, i, j] / a[s, i, i]
+                for k in range(j, p):
+                    a[s, j, k] -= part * a[s, i, k]
+                b[s, j] -= part * b[s, i]
+        for i in range(p - 1, -1, -1):
+            for j in range(i + 1, p):
+                b[s, i] -= a[s, i, j] * b[s, j]
+            b[s, i] /= a[s, i, i]

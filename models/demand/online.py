@@ -6,23 +6,27 @@ for each horizon a few *pending origins*, with the features and quantiles as the
 over. A horizon of L periods with k pending origins opens one every L / k periods, staggered over rows by their phase,
 so memory is constant and every period teaches. Only horizons seen in full teach quantiles.
 
-A row is at most 1.5 KB with the planner's setting; `FAMILY` is that one. Work is done in slices of CHUNK rows that fit
-the cache, and every number is made by arithmetic whose bytes do not depend on them (`exactly.py`).
+A row is at most 1.5 KB with the planner's setting; `FAMILY` is that one. Each call is one compiled loop over rows
+(`row_loops.py`), and every number is made by arithmetic whose bytes do not depend on slices (`exactly.py`).
 """
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import ndtri
 
-from models.demand import row_levels as levels
+from models.demand import places, row_loops
 from models.demand import row_sums as sums
 from models.demand import shared_learning as learning
 from models.demand.contract import (
     CLOSURE,
+    SIGNALS,
     Ahead,
     Bools,
     Closing,
@@ -37,15 +41,9 @@ from models.demand.contract import (
     State,
     Told,
 )
-from models.demand.exactly import FEATURE_STEP
-from models.demand.row_levels import Columns, PlanNames
-from models.demand.row_sums import LEVELS
-
-CHUNK = 2048  # rows: 3 MB of state, 16 KB a column
-MOST_AHEAD = 64  # periods of plan that are looked at
-LONGEST = 1000  # periods a horizon may have; beyond it is that of LONGEST, in proportion
-FIRST_LESSON_PERIODS = 7.0  # a row seen less knows too little for its forecasts to teach
-ABSENT = -1
+from models.demand.places import ABSENT, LEVELS, K
+from models.demand.row_levels import MID, RATE_TIMES, SLOW, USUAL, PlanNames
+from models.demand.row_loops import Known
 
 
 @dataclass(frozen=True)
@@ -66,12 +64,18 @@ class Online:
     setting: learning.Setting = field(init=False)
     row: np.dtype[Any] = field(init=False)
     told: np.dtype[Any] = field(init=False)
+    _shape: places.Shape = field(init=False)
+    _known: dict[int, tuple[Any, Floats, Known]] = field(init=False, default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        setting = learning.Setting(PlanNames(self.plan), self.season, self.year, len(self.guests))
-        object.__setattr__(self, "setting", setting)
-        object.__setattr__(self, "row", _row_type(setting, self.slots))
-        object.__setattr__(self, "told", _told_type(setting, len(self.slots)))
+        names, guests = PlanNames(self.plan), len(self.guests)
+        setting = learning.Setting(names, self.season, self.year, guests)
+        columns, features = names.columns, setting.features
+        row = places.row_type(self.season, len(names.prices), columns, guests, features, self.slots)
+        told = places.told_type(columns, guests, features, len(self.slots))
+        shape = places.shape(self.season, row, told)
+        for name, value in (("setting", setting), ("row", row), ("told", told), ("_shape", shape)):
+            object.__setattr__(self, name, value)
 
     @property
     def heads(self) -> int:
@@ -95,11 +99,10 @@ class Online:
 
     def close(self, state: State, shared: Shared, seen: Observation) -> Closing:
         """Learn one closed period a row."""
-        state, told = state.copy(), np.zeros(len(state), self.told)
-        read = _Read(self.setting, shared)
-        for first in range(0, len(state), CHUNK):
-            rows = slice(first, first + CHUNK)
-            _Slice(self, read, state[rows]).close(seen.of(rows), told[rows])
+        state, told = np.array(state), np.zeros(len(state), self.told)
+        row_loops.close(
+            self.known(shared), self._desk(seen.ahead), self._rows(state), places.words(told), self._seen(seen)
+        )
         return Closing(state, told)
 
     def settle(self, shared: Shared, told: Told) -> Shared:
@@ -110,40 +113,52 @@ class Online:
         self, state: State, shared: Shared, period: IntsLike, horizons: IntsLike, ahead: Ahead, levels: Floats
     ) -> Outlook:
         """The distribution of demand summed over each of `horizons` (n, J) after `period` (n,)."""
-        read = _Read(self.setting, shared)
-        parts = []
-        for first in range(0, max(len(state), 1), CHUNK):
-            rows = slice(first, first + CHUNK)
-            parts.append(
-                _Slice(self, read, state[rows]).outlook(
-                    np.asarray(period[rows], np.int64), np.asarray(horizons[rows], np.int64), ahead.of(rows), levels
-                )
-            )
-        one, mean, quantile, cycles = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return Outlook(one, mean, quantile, cycles)
+        horizons, n = _ints(horizons), len(state)
+        one, mean = np.empty(n), np.empty(horizons.shape)
+        quantile = np.empty((*horizons.shape, len(levels)))
+        row_loops.look(
+            self.known(shared),
+            self._desk(ahead),
+            self._rows(state),
+            _ints(period),
+            horizons,
+            self._ahead(ahead, len(state)),
+            _asked(tuple(np.asarray(levels, np.float64).tolist())),
+            one,
+            mean,
+            quantile,
+        )
+        return Outlook(one, mean, quantile, state["head"]["cycles"][:, 0].astype(np.int64))
 
     def features(
         self, state: State, shared: Shared, period: IntsLike, horizon: IntsLike, ahead: Ahead
     ) -> tuple[Floats, Floats]:
         """What the regression sees of one horizon (n,): features (n, p) in row scales, and the scale (n,) in units."""
-        read, parts = _Read(self.setting, shared), []
-        for first in range(0, len(state), CHUNK):
-            rows = slice(first, first + CHUNK)
-            span = np.clip(np.asarray(horizon[rows], np.int64), 1, LONGEST)
-            parts.append(_Slice(self, read, state[rows]).view(np.asarray(period[rows], np.int64), span, ahead.of(rows)))
-        return np.concatenate([v.features for v in parts]), np.concatenate([v.scale for v in parts])
+        x, scale = np.empty((len(state), self.setting.features)), np.empty(len(state))
+        known, rows = self.known(shared), self._rows(state)
+        row_loops.features(
+            known, self._desk(ahead), rows, _ints(period), _ints(horizon), self._ahead(ahead, len(state)), x, scale
+        )
+        return x, scale
 
     def sizes(self, state: State, shared: Shared) -> Ints:
         """Third of the rows by size (n,), as pooled statistics are kept."""
-        read = _Read(self.setting, shared)
-        rate = levels.middle_rate(_Slice(self, read, state).s)
-        return np.searchsorted(shared["cuts"], rate).astype(np.int64)
+        units, expected = (state[name].astype(np.float64) for name in ("units", "expected"))
+        rate = np.minimum(units / np.maximum(expected, 1e-9), RATE_TIMES * state["largest"].astype(np.float64)[:, None])
+        middle = 0.5 * rate[:, USUAL] + 0.25 * rate[:, MID] + 0.25 * rate[:, SLOW]
+        return np.searchsorted(shared["cuts"], middle).astype(np.int64)
 
     def explain(self, state: State, shared: Shared) -> Explanation:
         """Weights at the first horizon a row learns, losses in units of its sum, and why a guest is out."""
-        read = _Read(self.setting, shared)
-        told = _Slice(self, read, state).explain()
-        return Explanation(("regression", "pooled errors", *self.guests), *told)
+        none = Ahead(np.zeros((0, 0, len(self.plan))))
+        share, loss, fresh = (np.empty((len(state), self.setting.experts)) for _ in range(3))
+        row_loops.carriers(
+            self.known(shared), self._desk(none), np.zeros((0, 1)), self._rows(state), share, loss, fresh
+        )
+        names, as_of = ("regression", "pooled errors", *self.guests), state["guest"]["as_of"]
+        never = np.concatenate([np.zeros((len(state), sums.FIRST_GUEST), bool), as_of == ABSENT], axis=1)
+        kinds = np.where(fresh > 0, 0, np.where(never, 1, 2)).tolist()
+        return Explanation(names, share, loss, tuple(tuple(_WHY_OUT[kind] for kind in row) for row in kinds))
 
     def adopt(
         self, state: State, guest: int, as_of: IntsLike, horizons: IntsLike, quantile_sum_units: Floats, levels: Floats
@@ -153,9 +168,7 @@ class Online:
             raise ValueError(f"the online family has no guest {guest}; its guests are {', '.join(self.guests)}")
         state = state.copy()
         at_levels = _at_levels(np.asarray(levels), quantile_sum_units)
-        for first in range(0, len(state), CHUNK):
-            rows = slice(first, first + CHUNK)
-            _adopt(state[rows], guest, np.asarray(as_of[rows]), np.asarray(horizons[rows]), at_levels[rows])
+        _adopt(state, guest, np.asarray(as_of), np.asarray(horizons), at_levels)
         return state
 
     def inherit(self, source: Family, state: State, phase: IntsLike) -> State:
@@ -180,407 +193,87 @@ class Online:
         taken["period_error"], taken["period_error_weight"] = rate * known, known
         return taken
 
+    def known(self, shared: Shared) -> Known:
+        """What of `shared` a row reads, made ready once: a shared state never changes, and has its own `period`."""
+        mark, coefficients = shared["period"], shared["coefficients"]
+        kept = self._known.get(id(mark))
+        if kept is None or kept[0]() is not mark or kept[1] is not coefficients:
+            place, all_known = id(mark), self._known
+            gone = weakref.ref(mark, lambda _: all_known.pop(place, None))
+            made = learning.known(self.setting, self._shape, self.slots, shared)
+            kept = self._known[place] = (gone, coefficients, made)
+        return kept[2]
+
+    def _desk(self, ahead: Ahead) -> row_loops.Desk:
+        return row_loops.desk(self._shape, ahead.plan.shape[1])
+
+    def _rows(self, state: State) -> places.Words:
+        """Words of rows; raises ValueError for those of another setting."""
+        if state.dtype != self.row:
+            raise ValueError(f"these are not rows of the family {self.name} with the plan columns {self.plan}")
+        return places.words(state if state.flags.c_contiguous and state.flags.writeable else np.array(state))
+
+    def _seen(self, seen: Observation) -> places.Seen:
+        """An observation as kernels read it; raises ValueError where its columns do not fit."""
+        n, plan = len(seen.period), _floats(seen.plan)
+        made = places.Seen(
+            _ints(seen.period),
+            _floats(seen.units),
+            _floats(seen.exposure),
+            _ints(seen.horizons),
+            plan if plan.shape[1] else np.full((n, len(self.plan)), np.nan),
+            self._ahead(seen.ahead, n),
+            _floats(seen.signals),
+            _ints(seen.groups),
+        )
+        fits = all(len(column) == n for column in made) and made.plan.shape[1] == len(self.plan)
+        if not (fits and made.signals.shape[1] == len(SIGNALS) and made.groups.shape[1] == places.KINDS - 1):
+            raise ValueError(f"an observation of {n} rows needs {n} of each, and the plan columns {self.plan}")
+        return made
+
+    def _ahead(self, ahead: Ahead, n: int) -> Floats:
+        plan = _floats(ahead.plan)
+        if len(plan) != n or (plan.shape[1] and plan.shape[2] != len(self.plan)):
+            raise ValueError(f"a plan of shape {plan.shape} does not fit {n} rows and the columns {self.plan}")
+        return plan
+
+
+_WHY_OUT = ("", "never computed", "too old, or made for another horizon")
+
+
+def _floats(values: npt.ArrayLike) -> Floats:
+    made = np.ascontiguousarray(values, np.float64)
+    return made if made.flags.writeable else made.copy()  # kernels are compiled for one kind of array
+
+
+def _ints(values: npt.ArrayLike) -> Ints:
+    made = np.ascontiguousarray(values, np.int64)
+    return made if made.flags.writeable else made.copy()
+
 
 def _nothing(source: Family, n: int) -> Ahead:
     return Ahead(np.zeros((n, 0, len(source.plan))))
 
 
-def _row_type(setting: learning.Setting, slots: tuple[int, ...]) -> np.dtype[Any]:
-    columns, prices, k = setting.names.columns, len(setting.names.prices), len(LEVELS)
-    head = np.dtype(
-        [
-            ("horizon", "<i2"),
-            ("error", "<f4", (len(sums.SPREAD_KEPT),)),
-            ("error_weight", "<f4", (len(sums.SPREAD_KEPT),)),
-            ("base_error", "<f4", (sums.BASES,)),
-            ("blend_error", "<f4"),
-            ("weight", "<f4"),
-            ("excess", "<f4", (setting.experts,)),
-            ("pooled_loss", "<f4"),
-            ("cycles", "<i4"),
-        ]
-    )
-    pending = np.dtype(
-        [
-            ("opened", "<i4"),
-            ("span", "<i2"),
-            ("size", "u1"),
-            ("segment", "u1"),
-            ("actual", "<f4"),
-            ("scale", "<f4"),
-            ("seen", "<f2"),
-            ("features", "<i2", (setting.features,)),
-            ("told", "<f2", (setting.experts, k)),
-            ("final", "<f2", (k,)),
-        ]
-    )
-    guest = np.dtype(
-        [("as_of", "<i4"), ("horizon", "<i2", (len(slots),)), ("most", "<f4"), ("quantile", "<f2", (len(slots), k))]
-    )
-    return np.dtype(
-        [
-            ("last", "<i4"),
-            ("phase", "<u2"),
-            ("groups", "u1", (2,)),
-            *((name, "<f4") for name in ("seen", "bought", "since", "largest", "chance", "size")),
-            ("units", "<f4", (6,)),
-            ("expected", "<f4", (6,)),
-            ("clean_units", "<f4", (3,)),
-            ("clean_expected", "<f4", (3,)),
-            ("week_units", "<f4", (setting.season,)),
-            ("week_expected", "<f4", (setting.season,)),
-            ("period_error", "<f4"),
-            ("period_error_weight", "<f4"),
-            ("price_sum", "<f4", (prices,)),
-            ("price_weight", "<f4", (prices,)),
-            ("answer_more", "<f4", (columns,)),
-            ("answer_weight", "<f4", (columns,)),
-            ("plan_past", "<f4", (columns,)),
-            ("signal_fast", "<f4", (5,)),
-            ("signal_slow", "<f4", (5,)),
-            ("head", head, (len(slots),)),
-            ("pending", pending, (sum(slots),)),
-            ("guest", guest, (setting.guests,)),
-        ]
-    )
-
-
-_NOT_LEVELS = ("last", "phase", "head", "pending", "guest")
-
-
-def _told_type(setting: learning.Setting, heads: int) -> np.dtype[Any]:
-    k = len(LEVELS)
-    lesson = np.dtype(
-        [
-            ("taught", "u1"),
-            ("band", "u1"),
-            ("size", "u1"),
-            ("segment", "u1"),
-            ("span", "<i2"),
-            ("features", "<i2", (setting.features,)),
-            ("scale", "<f4"),
-            ("target", "<f4"),
-            ("error", "<f4"),
-            ("told", "<f2", (setting.experts, k)),
-            ("final", "<f2", (k,)),
-        ]
-    )
-    return np.dtype(
-        [
-            ("closed", "u1"),
-            ("teaches", "u1"),
-            ("groups", "u1", (2,)),
-            ("period", "<i4"),
-            *((name, "<f4") for name in ("mean", "missed", "usual", "plain_units", "believed", "scale", "rate")),
-            ("came", "<f4"),
-            ("expected", "<f4"),
-            ("drift", "<f4", (len(sums.DRIFT_LEVELS),)),
-            ("plan", "<f4", (setting.names.columns,)),
-            ("lesson", lesson, (heads,)),
-        ]
-    )
-
-
-class _Read:
-    """What of the shared state a closing or an outlook reads, made ready once."""
-
-    def __init__(self, setting: learning.Setting, shared: Shared) -> None:
-        self.setting, self.shared = setting, shared
-        self.nearest = learning.trained_band(shared)
-        self.pooled = {int(b): learning.pooled_quantiles(shared, int(b)) for b in np.unique(self.nearest)}
-        self.year = learning.LastYear(setting, shared)
-        self.excess = {int(b): learning.expert_excess(shared, int(b)) for b in np.unique(self.nearest)}
-
-
-@dataclass
-class _Told:
-    """What was told of one horizon: the view, experts' quantiles (E, n, K), the final ones (n, K), the mean (n,)."""
-
-    view: sums.View
-    experts: Floats
-    final: Floats
-    mean: Floats
-
-
-class _Slice:
-    """Some rows at work: their columns, and how they go back."""
-
-    def __init__(self, family: Online, read: _Read, state: State) -> None:
-        self.family, self.read, self.state = family, read, state
-        self.setting, self.shared, self.n = read.setting, read.shared, len(state)
-        names = [name for name in family.row.names or () if name not in _NOT_LEVELS]
-        self.s: Columns = {name: _column(state[name]) for name in names}
-
-    # --- closing ----------------------------------------------------------------------------------------------------
-
-    def close(self, seen: Observation, told: Told) -> None:
-        """Learn the period; `self.state` and `told` are views that are written."""
-        period = np.asarray(seen.period, np.int64)
-        exposure = np.clip(np.nan_to_num(np.asarray(seen.exposure, np.float64), nan=0.0), 0.0, 1.0)
-        units = np.nan_to_num(np.asarray(seen.units, np.float64), nan=0.0, posinf=levels.MOST_UNITS)
-        units = np.where(exposure > 0, np.clip(units, 0.0, levels.MOST_UNITS), 0.0)
-        self.s["groups"] = np.mod(np.asarray(seen.groups, np.int64).T, sums.GROUPS).astype(np.float64)
-        self._count_year(units, told)
-        lesson = levels.learn(self.s, self.shared, self.setting.names, period, units, exposure, seen.plan)
-        levels.learn_signals(self.s, seen.signals)
-        for name in ("mean", "missed", "usual", "plain_units", "believed", "teaches", "plan"):
-            told[name] = lesson[name].T
-        told["closed"], told["period"], told["groups"] = 1, period, self.s["groups"].T
-        self._mature(period, units, exposure, told)
-        self._open(period, seen)
-        self._tell_levels(told)
-        self.state["last"] = period
-        for name, column in self.s.items():
-            self.state[name] = column.T
-
-    def _count_year(self, units: Floats, told: Told) -> None:
-        """Demand over what the slow level expected, for the yearly profile."""
-        slow = levels.rates(self.s)[levels.SLOW]
-        root = np.sqrt(np.maximum(slow, 1e-9))
-        told["came"], told["expected"] = np.minimum(units, 10.0 * slow + 3.0) / root, slow / root
-        told["came"][slow <= 0] = 0.0
-
-    def _tell_levels(self, told: Told) -> None:
-        rate, middle = levels.rates(self.s), levels.middle_rate(self.s)
-        error = self.s["period_error"] / np.maximum(self.s["period_error_weight"], 1.0)
-        told["rate"], told["scale"] = middle, np.maximum(middle, 0.5 * error) + 0.3 * error + 1e-6
-        told["drift"] = rate[list(sums.DRIFT_LEVELS)].T
-
-    def _mature(self, period: Ints, units: Floats, exposure: Floats, told: Told) -> None:
-        """Add the period to every pending origin; of those whose horizon is over, one a head teaches."""
-        pending = self.state["pending"]
-        opened, span = pending["opened"].astype(np.int64), pending["span"].astype(np.int64)
-        is_open = opened != ABSENT
-        today = period[:, None]
-        inside = is_open & (today <= opened + span)
-        gap = (self.state["last"].astype(np.int64)[:, None] != today - 1) & inside
-        pending["actual"] += np.where(inside, units[:, None], 0.0).astype(np.float32)
-        seen = np.where(gap, 0.0, np.minimum(pending["seen"].astype(np.float64), exposure[:, None]))
-        pending["seen"] = np.where(inside, seen, pending["seen"])
-        could = is_open & (today == opened + span) & (pending["seen"] >= levels.FULLY_SEEN)
-        first = 0
-        for head, slots in enumerate(self.family.slots):
-            here = could[:, first : first + slots]
-            rows = np.flatnonzero(here.any(axis=1))
-            if len(rows):
-                slot = first + np.argmax(here[rows], axis=1)
-                self._teach(head, rows, pending[rows, slot], told)
-            first += slots
-        pending["opened"][is_open & (today >= opened + span)] = ABSENT
-
-    def _teach(self, head: int, rows: Ints, past: State, told: Told) -> None:
-        own = self._head(head, rows)
-        features, scale = past["features"] * FEATURE_STEP, past["scale"].astype(np.float64)
-        experts = np.ascontiguousarray(past["told"].astype(np.float64).transpose(1, 0, 2))
-        actual = past["actual"].astype(np.float64)
-        error = sums.learn(own, np.ones(len(rows), bool), features, scale, experts, actual)
-        self._put_head(head, rows, own)
-        self.state["head"]["cycles"][rows, head] += 1
-        lesson = np.zeros(len(rows), self.family.told["lesson"].base)
-        lesson["taught"], lesson["band"] = 1, learning.band_of(past["span"].astype(np.int64))
-        for name in ("size", "segment", "span", "features", "scale", "told", "final"):
-            lesson[name] = past[name]
-        lesson["target"], lesson["error"] = np.minimum(actual / scale, 1e6), np.clip(error, -1e6, 1e6)
-        told["lesson"][rows, head] = lesson
-
-    def _open(self, period: Ints, seen: Observation) -> None:
-        """Keep what is told now of the horizons ahead, where it is a row's turn."""
-        ratios = levels.week_ratios(self.s, self.shared)
-        steps = self._steps(seen.ahead, np.asarray(seen.horizons))
-        first = 0
-        for head, slots in enumerate(self.family.slots[: seen.horizons.shape[1]]):
-            horizon = np.clip(np.asarray(seen.horizons[:, head], np.int64), 1, LONGEST)
-            self.state["head"]["horizon"][:, head] = horizon
-            stride = -(-horizon // slots)
-            turn = period + self.state["phase"]
-            ready = (self.s["bought"] > 0) & (self.s["seen"] >= FIRST_LESSON_PERIODS)
-            rows = np.flatnonzero((np.mod(turn, stride) == 0) & ready)
-            if len(rows):
-                slot = first + np.mod(turn[rows] // stride[rows], slots)
-                part = self._part(rows)
-                mine = [(columns[:, rows], worth[rows]) for columns, worth in steps]
-                told = part._tell(head, period[rows], horizon[rows], mine, np.ascontiguousarray(ratios[:, rows]))
-                self.state["pending"][rows, slot] = part._pending(period[rows], horizon[rows], told)
-            first += slots
-
-    def _part(self, rows: Ints) -> _Slice:
-        part = object.__new__(_Slice)
-        part.family, part.read, part.state = self.family, self.read, self.state[rows]
-        part.setting, part.shared, part.n = self.setting, self.shared, len(rows)
-        part.s = {name: np.ascontiguousarray(column[..., rows]) for name, column in self.s.items()}
-        return part
-
-    def _pending(self, period: Ints, horizon: Ints, told: _Told) -> State:
-        new = np.zeros(self.n, self.family.row["pending"].base)
-        new["opened"], new["span"], new["seen"] = period, horizon, 1.0
-        new["size"], new["segment"], new["scale"] = told.view.size, told.view.segment, told.view.scale
-        new["features"] = np.rint(told.view.features / FEATURE_STEP)
-        new["told"], new["final"] = told.experts.transpose(1, 0, 2), told.final
-        return new
-
-    # --- looking ahead ----------------------------------------------------------------------------------------------
-
-    def outlook(self, period: Ints, horizons: Ints, ahead: Ahead, asked: Floats) -> tuple[Floats, Floats, Floats, Ints]:
-        """Mean of a period (n,), means (n, J), quantiles (n, J, K), cycles (n,)."""
-        ratios = levels.week_ratios(self.s, self.shared)
-        one = np.where(self.s["bought"] > 0, levels.middle_rate(self.s), 0.0)
-        steps, means, quantiles = self._steps(ahead, horizons), [], []
-        for j in range(horizons.shape[1]):
-            horizon = np.clip(horizons[:, j], 1, LONGEST)
-            stretch = np.maximum(horizons[:, j], 0) / horizon  # 0 periods bring nothing, a decade ten times a year
-            told = self._tell(self._nearest_head(horizon), period, horizon, steps, ratios)
-            born = (self.s["bought"] > 0) * told.view.scale * stretch
-            means.append(told.mean * born)
-            quantiles.append(_from_levels(asked, told.final) * born[:, None])
-        return one, np.stack(means, axis=1), np.stack(quantiles, axis=1), self.state["head"]["cycles"][:, 0].astype(int)
-
-    def _nearest_head(self, horizon: Ints) -> Ints:
-        """Which of its heads tells most of a horizon, a row: the one whose horizon is nearest in proportion."""
-        own = self.state["head"]["horizon"].astype(np.float64)
-        ratio = np.where(own > 0, own / horizon[:, None], 1e-9)
-        return np.asarray(np.argmax(np.minimum(ratio, 1.0 / ratio), axis=1), np.int64)
-
-    def view(self, period: Ints, horizon: Ints, ahead: Ahead) -> sums.View:
-        """What is seen of a horizon."""
-        ratios = levels.week_ratios(self.s, self.shared)
-        own = self._head_for(self._nearest_head(horizon), horizon)
-        return self._view(own, period, horizon, self._steps(ahead, horizon[:, None]), ratios)
-
-    def _steps(self, ahead: Ahead, horizons: Ints) -> levels.Steps:
-        """The plan of the periods ahead, as far as any horizon goes."""
-        longest = min(MOST_AHEAD, int(horizons.max(initial=0)))
-        return levels.plan_steps(self.s, self.shared, self.setting.names, ahead.plan[:, :longest])
-
-    def _tell(self, head: Ints | int, period: Ints, horizon: Ints, steps: levels.Steps, ratios: Floats) -> _Told:
-        own = self._head_for(head, horizon)
-        return self._experts(self._view(own, period, horizon, steps, ratios), own, period, horizon)
-
-    def _head_for(self, head: Ints | int, horizon: Ints) -> Columns:
-        """A head's columns, its errors grown from the horizon it learnt to the one asked."""
-        own = self._head(head, np.arange(self.n))
-        part = horizon / np.maximum(own["horizon"], 1.0)
-        grown = np.where(own["horizon"] > 0, np.sqrt(part * np.sqrt(part)), 0.0)  # between a root and in proportion
-        for name in ("error", "base_error", "blend_error"):
-            own[name] = own[name] * grown
-        return own
-
-    def _view(self, own: Columns, period: Ints, horizon: Ints, steps: levels.Steps, ratios: Floats) -> sums.View:
-        worth = levels.ahead(self.setting.names, period, horizon, steps, ratios)
-        year = self.read.year.ahead(period, horizon, sums.buckets(self.s))
-        return sums.view(self.s, own, self.shared, year, worth, horizon)
-
-    def _experts(self, view: sums.View, own: Columns, period: Ints, horizon: Ints) -> _Told:
-        told, mean = np.full((self.setting.experts, self.n, len(LEVELS)), np.nan), np.zeros(self.n)
-        final = np.zeros((self.n, len(LEVELS)))
-        present = np.ones((self.setting.experts, self.n))
-        told[sums.FIRST_GUEST :], present[sums.FIRST_GUEST :] = self._guests(horizon, period, view.scale)
-        some = self.setting.experts if present[sums.FIRST_GUEST :].any() else sums.FIRST_GUEST
-        bands = self.read.nearest[learning.band_of(horizon)]
-        several = np.unique(bands).tolist()
-        for band in several:
-            rows = np.flatnonzero(bands == band) if len(several) > 1 else slice(None)
-            part = _rows_of_view(view, rows)
-            head = {name: np.ascontiguousarray(column[..., rows]) for name, column in own.items()}
-            errors, error_means = self.read.pooled[band]
-            middle, pooled = sums.pooled(part, head, errors, error_means)
-            told[sums.POOLED, rows], mean[rows] = pooled, np.minimum(middle, part.farthest)
-            told[sums.REGRESSION, rows] = sums.regression(part, self.shared["coefficients"][band])
-            excess, usual = self.read.excess[band]
-            head["excess"] = head["excess"][:some]
-            share = sums.shares(head, excess[part.size].T[:some], usual[part.size], present[:some, rows])
-            shift = self.shared["shift"][band][part.segment]
-            heard = told[:some, rows] if some == sums.FIRST_GUEST else np.nan_to_num(told[:, rows])
-            final[rows] = sums.mixed(share, heard, shift, part.farthest)
-        return _Told(view, told, final, mean)
-
-    def _guests(self, horizon: Ints, period: Ints, scale: Floats) -> tuple[Floats, Floats]:
-        """Guests' quantiles (G, n, K) in row scales, NaN where absent, and how fresh they are (G, n) in 0..1."""
-        guest = self.state["guest"]
-        count = guest.shape[1]
-        quantile, fresh = np.full((count, self.n, len(LEVELS)), np.nan), np.zeros((count, self.n))
-        for g in np.flatnonzero((guest["as_of"] != ABSENT).any(axis=0)).tolist():
-            match = guest["horizon"][:, g] == horizon[:, None]
-            place = np.argmax(match, axis=1)
-            age = period - guest["as_of"][:, g]
-            here = match.any(axis=1) & (guest["as_of"][:, g] != ABSENT) & (age >= 0) & (age < sums.GUEST_AGE)
-            units = guest["quantile"][np.arange(self.n), g, place] * guest["most"][:, g, None].astype(np.float64)
-            told = units / scale[:, None]
-            quantile[g] = np.where(here[:, None], np.clip(told, 0.0, sums.FARTHEST), np.nan)
-            fresh[g] = np.where(here, 1.0 - age / sums.GUEST_AGE, 0.0)
-        return quantile, fresh
-
-    # --- heads ------------------------------------------------------------------------------------------------------
-
-    def _head(self, head: Ints | int, rows: Ints) -> Columns:
-        own = self.state["head"][rows, head]
-        return {name: _column(own[name]) for name in own.dtype.names or ()}
-
-    def _put_head(self, head: int, rows: Ints, own: Columns) -> None:
-        new = self.state["head"][rows, head]
-        for name, column in own.items():
-            new[name] = column.T
-        self.state["head"][rows, head] = new
-
-    def explain(self) -> tuple[Floats, Floats, tuple[tuple[str, ...], ...]]:
-        """Weights (n, E), losses (n, E) in units, and why a guest is out."""
-        rows = np.arange(self.n)
-        own = self._head(0, rows)
-        horizon = np.maximum(own["horizon"], 1.0).astype(np.int64)
-        period = self.state["last"].astype(np.int64)
-        ratios = levels.week_ratios(self.s, self.shared)
-        view = self._tell(0, period, horizon, [], ratios).view
-        _, fresh = self._guests(horizon, period, view.scale)
-        present = np.ones((self.setting.experts, self.n))
-        present[sums.FIRST_GUEST :] = fresh
-        excess, usual = np.zeros((self.setting.experts, self.n)), np.zeros(self.n)
-        for i, band in enumerate(self.read.nearest[learning.band_of(horizon)].tolist()):
-            over, loss = self.read.excess[band]
-            excess[:, i], usual[i] = over[view.size[i]], loss[view.size[i]]
-        share = sums.shares(own, excess, usual, present)
-        evidence = own["pooled_loss"] + sums.ROW_EVIDENCE * usual + 1e-12
-        relative = 1.0 + (own["excess"] + sums.ROW_EVIDENCE * usual * excess) / evidence
-        return share.T, (relative * usual * view.scale).T, tuple(self._reasons(fresh[:, i], i) for i in range(self.n))
-
-    def _reasons(self, fresh: Floats, row: int) -> tuple[str, ...]:
-        as_of = self.state["guest"]["as_of"][row]
-        why = ["", ""]
-        for g, word in enumerate(fresh.tolist()):
-            if word > 0:
-                why.append("")
-            else:
-                why.append("never computed" if as_of[g] == ABSENT else "too old, or made for another horizon")
-        return tuple(why)
-
-
-def _column(values: State) -> Floats:
-    return np.ascontiguousarray(values.T, dtype=np.float64)
-
-
-def _rows_of_view(view: sums.View, rows: Ints | slice) -> sums.View:
-    return sums.View(view.features[rows], view.scale[rows], view.farthest[rows], view.size[rows], view.segment[rows])
-
-
-def _from_levels(asked: Floats, quantile: Floats) -> Floats:
-    """Quantiles (n, K) at LEVELS as quantiles at `asked` levels.
+@lru_cache(maxsize=64)
+def _asked(asked: tuple[float, ...]) -> Floats:
+    """How quantiles at LEVELS become those at other levels (Q, 3): place, part of the way to the next, if mirrored.
 
     Between levels in a straight line over the normal score; above the highest as an exponential tail; below one half
-    mirrored at it, not under zero.
+    mirrored at it.
     """
-    columns = []
-    for level in np.asarray(asked, np.float64).tolist():
-        if level < LEVELS[0]:
-            mirrored = 2.0 * quantile[:, 0] - _from_levels(np.array([1.0 - level]), quantile)[:, 0]
-            columns.append(np.maximum(mirrored, 0.0))
-        elif level > LEVELS[-1]:
-            further = float(np.log((1.0 - LEVELS[-1]) / (1.0 - min(level, 0.999999))))
-            over = (quantile[:, -1] - quantile[:, -2]) / float(np.log((1.0 - LEVELS[-2]) / (1.0 - LEVELS[-1])))
-            columns.append(np.minimum(quantile[:, -1] + further * over, 2.0 * sums.FARTHEST))
+    made = []
+    for level in asked:
+        upper, tail = max(level, 1.0 - level), (1.0 - LEVELS[-2]) / (1.0 - LEVELS[-1])
+        if upper > LEVELS[-1]:
+            further = float(np.log((1.0 - LEVELS[-1]) / (1.0 - min(upper, 0.999999))))
+            place, part = K - 2, 1.0 + further / float(np.log(tail))
         else:
-            i = min(int(np.searchsorted(LEVELS, level, side="right")) - 1, len(LEVELS) - 2)
-            low, high, here = (float(z) for z in ndtri(np.array([LEVELS[i], LEVELS[i + 1], level])))
+            place = min(int(np.searchsorted(LEVELS, upper, side="right")) - 1, K - 2)
+            low, high, here = (float(z) for z in ndtri(np.array([LEVELS[place], LEVELS[place + 1], upper])))
             part = min(max((here - low) / (high - low), 0.0), 1.0)
-            columns.append(quantile[:, i] + part * (quantile[:, i + 1] - quantile[:, i]))
-    return np.maximum.accumulate(np.stack(columns, axis=1), axis=1)
+        made.append((float(place), part, float(level < LEVELS[0])))
+    return np.array(made).reshape(len(asked), 3)
 
 
 def _at_levels(made_at: Floats, quantile: Floats) -> Floats:
@@ -600,14 +293,14 @@ def _adopt(state: State, guest: int, as_of: Ints, horizons: Ints, quantile: Floa
     heads = min(horizons.shape[1], kept["horizon"].shape[1])
     most = np.maximum(quantile[:, :heads].max(axis=(1, 2), initial=0.0), 1e-6)
     kept["horizon"][:, :heads], kept["most"] = horizons[:, :heads], most
-    kept["quantile"][:, :heads] = quantile[:, :heads] / most[:, None, None]
+    kept["quantile"][:, :heads] = np.rint(quantile[:, :heads] / most[:, None, None] * places.GUEST_STEPS)
     state["guest"][:, guest] = kept
     pending = state["pending"]
     for j in range(horizons.shape[1]):
         hears: Bools = (pending["opened"] == as_of[:, None]) & (pending["span"] == horizons[:, j, None])
         rows, slot = np.nonzero(hears)
-        scaled = quantile[rows, j] / pending["scale"][rows, slot][:, None]
-        pending["told"][rows, slot, sums.FIRST_GUEST + guest] = np.clip(scaled, 0.0, sums.FARTHEST)
+        scaled = np.clip(quantile[rows, j] / pending["scale"][rows, slot][:, None], 0.0, sums.FARTHEST)
+        pending["told"][rows, slot, sums.FIRST_GUEST + guest] = places.quantile_words(scaled)
 
 
 FAMILY = Online()

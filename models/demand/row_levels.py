@@ -8,7 +8,7 @@ is what a plain average period brings; a forecast multiplies back what is known 
 Plan effects are shared by all rows (`shared_learning.py`); each row's own answer to each plan column is a further
 ratio, drawn to none. A row begins with its first demand: zeros before a launch say nothing about it.
 
-Here `s` holds the columns of a slice of rows as float64, (n,) or (k, n); functions change it in place.
+Kernels of one row: `w` holds its words as float64 (`places.py`), and is changed in place.
 """
 
 from __future__ import annotations
@@ -17,13 +17,44 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.demand.contract import CLOSURE, PRICE, SIGNALS, Bools, Floats, Ints, Shared
-from models.demand.exactly import exp
+from models.demand.compiled import kernel, piece
+from models.demand.contract import CLOSURE, PRICE, Floats, Ints
+from models.demand.exactly import exp_of
+from models.demand.places import (
+    BELIEVED,
+    BOUGHT,
+    CAME,
+    CAME_EXPECTED,
+    CHANCE,
+    CLEAN_EXPECTED,
+    CLEAN_UNITS,
+    DRIFT,
+    EXPECTED,
+    LARGEST_UNITS,
+    MEAN,
+    MISSED,
+    PERIOD_ERROR,
+    PERIOD_ERROR_WEIGHT,
+    PLAIN_UNITS,
+    PLAN,
+    RATE,
+    SEEN,
+    SIGNAL_FAST,
+    SIGNAL_SLOW,
+    SINCE,
+    SIZE,
+    TOLD_SCALE,
+    UNITS,
+    USUAL_UNITS,
+    WEEK,
+    Shape,
+)
 
-MEMORIES_DAY = (3.0, 7.0, 14.0, 28.0, 90.0, 365.0)
-MEMORIES_LONG = (2.0, 4.0, 8.0, 13.0, 26.0, 52.0)  # of weeks or months
-MEMORIES_CLEAN = (5.0, 14.0, 45.0)  # of fully seen periods only
+MEMORIES_DAY = np.array([3.0, 7.0, 14.0, 28.0, 90.0, 365.0])
+MEMORIES_LONG = np.array([2.0, 4.0, 8.0, 13.0, 26.0, 52.0])  # of weeks or months
+MEMORIES_CLEAN = np.array([5.0, 14.0, 45.0])  # of fully seen periods only
 FAST, MID, USUAL, SLOW, LONG = 1, 2, 3, 4, 5  # places in the memories
+SIGNALS = 5
 SIGNAL_FAST_KEPT, SIGNAL_SLOW_KEPT = 1.0 - 1.0 / 3.0, 1.0 - 1.0 / 28.0
 
 FULLY_SEEN = 0.8  # of a period: what sold then is taken as what was wanted
@@ -40,8 +71,6 @@ TSB_CHANCE, TSB_SIZE = 0.05, 0.10
 MOST_UNITS = 1e12
 RATE_TIMES = 2.0  # no level lies above this many of the row's largest period
 AHEAD_TIMES = 3.0  # no plan brings more an average period than this many of the row's largest
-
-Columns = dict[str, Floats]
 
 
 @dataclass(frozen=True)
@@ -71,199 +100,258 @@ class PlanNames:
         return 2 * len(self.prices) + len(self.flags)
 
 
-@dataclass(frozen=True)
-class Horizon:
-    """What the next periods are worth in average periods: with plan, without, and each plan column's share (C, n)."""
-
-    planned: Floats
-    plain: Floats
-    columns: Floats
+@piece
+def rate(w: Floats, memory: int) -> float:
+    """Units an average period."""
+    return min(w[UNITS + memory] / max(w[EXPECTED + memory], 1e-9), RATE_TIMES * w[LARGEST_UNITS])
 
 
-def rates(s: Columns) -> Floats:
-    """Units an average period, (memories, n)."""
-    return np.asarray(np.minimum(s["units"] / np.maximum(s["expected"], 1e-9), RATE_TIMES * s["largest"]))
+@piece
+def middle_rate(w: Floats) -> float:
+    """Units an average period, between the memories."""
+    return 0.5 * rate(w, USUAL) + 0.25 * rate(w, MID) + 0.25 * rate(w, SLOW)
 
 
-def middle_rate(s: Columns) -> Floats:
-    """Units an average period, (n,), between the memories."""
-    rate = rates(s)
-    return np.asarray(0.5 * rate[USUAL] + 0.25 * rate[MID] + 0.25 * rate[SLOW])
+@piece
+def clean_rate(w: Floats, memory: int) -> float:
+    """Units an average period, from fully seen periods only."""
+    return min(w[CLEAN_UNITS + memory] / max(w[CLEAN_EXPECTED + memory], 1e-9), RATE_TIMES * w[LARGEST_UNITS])
 
 
-def clean_rates(s: Columns) -> Floats:
-    """Units an average period, from fully seen periods only, (3, n)."""
-    return np.asarray(np.minimum(s["clean_units"] / np.maximum(s["clean_expected"], 1e-9), RATE_TIMES * s["largest"]))
+@piece
+def answer(w: Floats, shape: Shape, column: int) -> float:
+    """The row's own answer to a plan column beyond the shared effect, drawn to none."""
+    prior = 15.0 * (w[UNITS + MID] / max(w[EXPECTED + MID], 1e-9))
+    return w[shape.answer_more + column] / (w[shape.answer_weight + column] + prior + 1e-9)
 
 
-def answers(s: Columns) -> Floats:
-    """Each row's own answer to each plan column beyond the shared effect, (C, n), drawn to none."""
-    prior = 15.0 * (s["units"][MID] / np.maximum(s["expected"][MID], 1e-9))
-    return np.asarray(s["answer_more"] / (s["answer_weight"] + prior + 1e-9))
+@piece
+def plan_columns(w: Floats, shape: Shape, planned: Floats, kinds: Ints, columns: Floats) -> None:
+    """Plan (C,) of one period as the models see it, into `columns`: each price over the row's usual, and as a deal."""
+    for i in range(shape.prices):
+        price, moved = planned[kinds[i]], 0.0
+        if np.isfinite(price) and w[shape.price_weight + i] > 0:
+            usual = w[shape.price_sum + i] / max(w[shape.price_weight + i], 1e-9)
+            moved = max(min(price - usual, 1.5), -1.5)
+        columns[2 * i] = moved
+        columns[2 * i + 1] = -moved if moved < CHEAPER else 0.0
+    for i in range(shape.columns - 2 * shape.prices):
+        columns[2 * shape.prices + i] = share_of(planned[kinds[shape.prices + i]])
 
 
-def plan_columns(s: Columns, plan: Floats, names: PlanNames) -> Floats:
-    """Plan (n, C) of one period as the models see it, (columns, n): each price over the row's usual, and as a deal."""
-    out = []
-    for i, place in enumerate(names.prices):
-        price = np.ascontiguousarray(plan[:, place])
-        known = np.isfinite(price) & (s["price_weight"][i] > 0)
-        usual = s["price_sum"][i] / np.maximum(s["price_weight"][i], 1e-9)
-        moved = np.maximum(np.minimum(np.where(known, price - usual, 0.0), 1.5), -1.5)
-        out += [moved, np.where(moved < CHEAPER, -moved, 0.0)]
-    out += [_share(plan[:, place]) for place in names.flags]
-    return np.stack(out) if out else np.zeros((0, len(plan)))
-
-
-def _share(flag: Floats) -> Floats:
+@piece
+def share_of(flag: float) -> float:
     """A flag in 0..1, what is not known as 0."""
-    return np.asarray(np.fmax(np.minimum(flag, 1.0), 0.0))
+    return min(flag, 1.0) if flag > 0 else 0.0
 
 
-def multiple(columns: Floats, effect: Floats) -> Floats:
-    """What a plan multiplies demand by, (n,)."""
-    logged = np.zeros(columns.shape[1])
-    for column, slope in zip(columns, effect, strict=True):
-        logged = logged + column * slope
-    return exp(np.clip(logged, -LARGEST_EFFECT, LARGEST_EFFECT))
+@piece
+def multiple(columns: Floats, effect: Floats) -> float:
+    """What a plan multiplies demand by."""
+    logged = 0.0
+    for i in range(len(columns)):
+        logged = logged + columns[i] * effect[i]
+    return exp_of(max(min(logged, LARGEST_EFFECT), -LARGEST_EFFECT)) if logged != 0 else 1.0
 
 
-def week_ratios(s: Columns, shared: Shared) -> Floats:
-    """Each row's ratio of each place in the season, (season, n), drawn to everybody's."""
-    season = len(s["week_units"])
-    if season == 1:
-        return np.ones_like(s["week_units"])
-    little = 0.02 * float(np.mean(shared["week"][1])) + 1e-9
-    everybody = (shared["week"][0] + little) / (shared["week"][1] + little)
-    prior = 4.0 * s["units"][SLOW] / np.maximum(s["expected"][SLOW], 1e-9) + 3.0
-    return np.asarray((s["week_units"] + prior * everybody[:, None]) / (s["week_expected"] + prior))
+@piece
+def week_ratios(w: Floats, shape: Shape, everybody: Floats, ratios: Floats) -> None:
+    """The row's ratio of each place in the season (season,), drawn to everybody's."""
+    prior = 4.0 * w[UNITS + SLOW] / max(w[EXPECTED + SLOW], 1e-9) + 3.0
+    for i in range(shape.season):
+        if shape.season == 1:
+            ratios[i] = 1.0
+        else:
+            ratios[i] = (w[WEEK + i] + prior * everybody[i]) / (w[shape.week_expected + i] + prior)
 
 
-Steps = list[tuple[Floats, Floats]]  # a period ahead: plan columns (columns, n), and what they multiply demand by (n,)
+@kernel
+def plan_steps(
+    w: Floats, shape: Shape, effect: Floats, kinds: Ints, closure: int, planned: Floats, columns: Floats, worth: Floats
+) -> int:
+    """The plan (A, C) of the periods ahead as the models see it, into `columns` (A, .) and what it multiplies by (A,).
+
+    Returns how many periods are to be looked at: those beyond are like any other.
+    """
+    last = 0
+    for step in range(min(len(planned), len(worth))):
+        if step > 0 and _same(planned[step], planned[step - 1]):
+            worth[step] = worth[step - 1]
+            for i in range(shape.columns):
+                columns[step, i] = columns[step - 1, i]
+        else:
+            plan_columns(w, shape, planned[step], kinds, columns[step])
+            worth[step] = multiple(columns[step], effect)
+            if closure >= 0:
+                worth[step] *= 1.0 - share_of(planned[step, closure])
+        if worth[step] != 1.0 or _any(columns[step]):
+            last = step + 1
+    return last
 
 
-def plan_steps(s: Columns, shared: Shared, names: PlanNames, plan: Floats) -> Steps:
-    """The plan (n, A, C) of the periods ahead as the models see it; one planned like the one before costs nothing."""
-    steps: Steps = []
-    for step in range(plan.shape[1]):
-        if step and np.array_equal(plan[:, step], plan[:, step - 1], equal_nan=True):
-            steps.append(steps[-1])
-            continue
-        columns = plan_columns(s, plan[:, step], names)
-        worth = multiple(columns, shared["effect"])
-        if names.closure is not None:
-            worth = worth * (1.0 - _share(plan[:, step, names.closure]))
-        steps.append((columns, worth))
-    return steps
+@piece
+def _any(values: Floats) -> bool:
+    found = False
+    for value in values:
+        found = found or value != 0
+    return found
 
 
-def ahead(names: PlanNames, period: Ints, horizon: Ints, steps: Steps, ratios: Floats) -> Horizon:
-    """The `horizon` (n,) periods after `period` (n,), planned as `steps`; beyond them nothing is planned."""
-    season, n = len(ratios), len(period)
-    every, rows = np.arange(season)[:, None], np.arange(n)
-    first = np.mod(every - (period + 1), season)  # periods until the first such place in the season
-    plain = np.zeros(n)
-    for times, ratio in zip(horizon // season + (first < np.mod(horizon, season)), ratios, strict=True):
-        plain = plain + times * ratio
-    planned, shares = plain.copy(), np.zeros((names.columns, n))
-    part = 1.0 / np.maximum(horizon, 1)
-    for step, (columns, worth) in enumerate(steps[: int(horizon.max(initial=0))]):
-        week = np.where(step < horizon, ratios[np.mod(period + 1 + step, season), rows], 0.0)
-        planned = planned + week * (worth - 1.0)
-        shares = shares + columns * (week * part)
-    return Horizon(np.maximum(planned, 0.0), plain, shares)
+@piece
+def _same(one: Floats, two: Floats) -> bool:
+    same = True
+    for i in range(len(one)):
+        same = same and (one[i] == two[i] or (np.isnan(one[i]) and np.isnan(two[i])))
+    return same
 
 
+@piece
+def ahead(
+    period: int, horizon: int, columns: Floats, worth: Floats, steps: int, ratios: Floats, shares: Floats
+) -> tuple[float, float]:
+    """What the next `horizon` periods are worth in average ones: with the plan, and without; its columns' `shares`."""
+    season, plain = len(ratios), 0.0
+    start = (period + 1) % season
+    for place in range(season):
+        first = place - start if place >= start else place - start + season
+        plain = plain + (horizon // season + (1 if first < horizon % season else 0)) * ratios[place]
+    planned, part = plain, 1.0 / max(horizon, 1)
+    for i in range(len(shares)):
+        shares[i] = 0.0
+    for step in range(min(steps, horizon)):
+        week = ratios[(start + step) % season]
+        planned = planned + week * (worth[step] - 1.0)
+        for i in range(len(shares)):
+            shares[i] = shares[i] + columns[step, i] * (week * part)
+    return max(planned, 0.0), plain
+
+
+@piece
 def learn(
-    s: Columns, shared: Shared, names: PlanNames, period: Ints, units: Floats, exposure: Floats, plan: Floats
-) -> Columns:
-    """Close one period; returns what it teaches about plans and weekdays; units of periods not seen do not count."""
-    columns = plan_columns(s, plan, names)
-    seen = (exposure > MIN_EXPOSURE) & ((s["bought"] > 0) | (units > 0))
-    worth = multiple(columns, shared["effect"])
-    week = week_ratios(s, shared)[np.mod(period, len(s["week_units"])), np.arange(len(period))]
-    usual = s["units"][MID] / np.maximum(s["expected"][MID], 1e-9)
-    expected = exposure * week * worth
-    units = np.where(seen, _cut(s, units, usual, expected), 0.0)
-    s["largest"] = np.where(seen, np.maximum(s["largest"] * 0.9995, units / np.maximum(exposure, 0.25)), s["largest"])
-    teaches = seen & (s["seen"] > YOUNG_PERIODS) & (usual > 0)
-    lesson = _lesson(s, columns, units, usual, exposure, week, worth, teaches)
-    _learn_week(s, period, units / worth, usual * exposure, seen)
-    _learn_levels(s, units, expected, week * worth, exposure, seen)
-    for i, place in enumerate(names.prices):
-        known = np.isfinite(plan[:, place])
-        price = np.fmax(np.minimum(plan[:, place], 50.0), -50.0)
-        s["price_sum"][i] = np.where(known, PRICE_KEPT * s["price_sum"][i] + price, s["price_sum"][i])
-        s["price_weight"][i] = np.where(known, PRICE_KEPT * s["price_weight"][i] + 1.0, s["price_weight"][i])
-    s["plan_past"] = PLAN_PAST_KEPT * s["plan_past"] + (1.0 - PLAN_PAST_KEPT) * columns
-    return lesson
-
-
-def learn_signals(s: Columns, signals: Floats) -> None:
-    """Close a period of what people looked at and put into carts, (n, 5)."""
-    for i in range(len(SIGNALS)):
-        came = np.fmax(np.minimum(signals[:, i], MOST_UNITS), 0.0)
-        s["signal_fast"][i] = SIGNAL_FAST_KEPT * s["signal_fast"][i] + (1.0 - SIGNAL_FAST_KEPT) * came
-        s["signal_slow"][i] = SIGNAL_SLOW_KEPT * s["signal_slow"][i] + (1.0 - SIGNAL_SLOW_KEPT) * came
-
-
-def _cut(s: Columns, units: Floats, usual: Floats, expected: Floats) -> Floats:
-    """No more than a far outlier of a row we know: 80,995 units, cancelled 12 minutes later, teach nobody."""
-    error = s["period_error"] / np.maximum(s["period_error_weight"], 1e-9)
-    most = OUTLIER_TIMES * (usual * np.maximum(expected, 0.2) + error + 1.0)
-    return np.where(s["seen"] > OUTLIER_AFTER, np.minimum(units, most), units)
-
-
-def _lesson(
-    s: Columns,
+    w: Floats,
+    shape: Shape,
+    effect: Floats,
+    kinds: Ints,
+    ratios: Floats,
+    memories: Floats,
+    period: int,
+    units: float,
+    exposure: float,
+    planned: Floats,
     columns: Floats,
-    units: Floats,
-    usual: Floats,
-    exposure: Floats,
-    week: Floats,
-    worth: Floats,
-    teaches: Bools,
-) -> Columns:
-    mean = usual * exposure * week * worth
-    missed = np.where(teaches, units - mean, 0.0)
-    for name, value in (("period_error", np.abs(missed)), ("period_error_weight", np.ones_like(missed))):
-        s[name] = np.where(teaches, 0.98 * s[name] + value, s[name])
-    s["answer_more"] = s["answer_more"] + np.minimum(missed, 5.0 * mean + 3.0 * usual) * columns
-    s["answer_weight"] = s["answer_weight"] + np.where(teaches, mean, 0.0) * np.abs(columns)
-    believed = usual * exposure
-    return {
-        "teaches": teaches.astype(np.float64),
-        "plan": columns,
-        "mean": mean,
-        "missed": np.minimum(missed, 5.0 * mean + 3.0 * np.maximum(usual, 1.0)),
-        "usual": usual,
-        "plain_units": np.minimum(units / worth, 8.0 * believed + 3.0),
-        "believed": believed,
-    }
+    told: Floats,
+) -> bool:
+    """Close one period; `told` (words,) gets what it teaches about plans and weekdays. Returns whether it teaches."""
+    count_year(w, units, told)
+    plan_columns(w, shape, planned, kinds, columns)
+    seen = exposure > MIN_EXPOSURE and (w[BOUGHT] > 0 or units > 0)
+    worth, place = multiple(columns, effect), period % shape.season
+    week = ratios[place]
+    usual = w[UNITS + MID] / max(w[EXPECTED + MID], 1e-9)
+    expected = exposure * week * worth
+    units = cut(w, units, usual, expected) if seen else 0.0
+    if seen:
+        w[LARGEST_UNITS] = max(w[LARGEST_UNITS] * 0.9995, units / max(exposure, 0.25))
+    teaches = seen and w[SEEN] > YOUNG_PERIODS and usual > 0
+    _teach(w, shape, columns, units, usual, exposure, week, worth, teaches, told)
+    if seen:
+        at = shape.week_expected + place
+        w[WEEK + place] = WEEK_KEPT * w[WEEK + place] + units / worth
+        w[at] = WEEK_KEPT * w[at] + usual * exposure
+        _learn_levels(w, memories, units, expected, week * worth, exposure)
+    for i in range(shape.prices):
+        price = planned[kinds[i]]
+        if np.isfinite(price):
+            w[shape.price_sum + i] = PRICE_KEPT * w[shape.price_sum + i] + max(min(price, 50.0), -50.0)
+            w[shape.price_weight + i] = PRICE_KEPT * w[shape.price_weight + i] + 1.0
+    for i in range(shape.columns):
+        at = shape.plan_past + i
+        w[at] = PLAN_PAST_KEPT * w[at] + (1.0 - PLAN_PAST_KEPT) * columns[i]
+    return teaches
 
 
-def _learn_week(s: Columns, period: Ints, units: Floats, believed: Floats, seen: Bools) -> None:
-    rows = np.flatnonzero(seen)
-    place = np.mod(period[rows], len(s["week_units"]))
-    for name, value in (("week_units", units), ("week_expected", believed)):
-        s[name][place, rows] = WEEK_KEPT * s[name][place, rows] + value[rows]
+@piece
+def learn_signals(w: Floats, signals: Floats) -> None:
+    """Close a period of what people looked at and put into carts, (5,)."""
+    for i in range(SIGNALS):
+        came = min(signals[i], MOST_UNITS) if signals[i] > 0 else 0.0
+        w[SIGNAL_FAST + i] = SIGNAL_FAST_KEPT * w[SIGNAL_FAST + i] + (1.0 - SIGNAL_FAST_KEPT) * came
+        w[SIGNAL_SLOW + i] = SIGNAL_SLOW_KEPT * w[SIGNAL_SLOW + i] + (1.0 - SIGNAL_SLOW_KEPT) * came
 
 
-def _learn_levels(
-    s: Columns, units: Floats, expected: Floats, unhindered: Floats, exposure: Floats, seen: Bools
+@piece
+def count_year(w: Floats, units: float, told: Floats) -> None:
+    """Demand over what the slow level expected, for the yearly profile."""
+    slow = rate(w, SLOW)
+    root = np.sqrt(max(slow, 1e-9))
+    told[CAME] = min(units, 10.0 * slow + 3.0) / root if slow > 0 else 0.0
+    told[CAME_EXPECTED] = slow / root
+
+
+@piece
+def tell_levels(w: Floats, told: Floats) -> None:
+    """What the row says of its levels after the period."""
+    error, middle = w[PERIOD_ERROR] / max(w[PERIOD_ERROR_WEIGHT], 1.0), middle_rate(w)
+    told[RATE], told[TOLD_SCALE] = middle, max(middle, 0.5 * error) + 0.3 * error + 1e-6
+    for i in range(5):
+        told[DRIFT + i] = rate(w, FAST + i)
+
+
+@piece
+def cut(w: Floats, units: float, usual: float, expected: float) -> float:
+    """No more than a far outlier of a row we know: 80,995 units, cancelled 12 minutes later, teach nobody."""
+    error = w[PERIOD_ERROR] / max(w[PERIOD_ERROR_WEIGHT], 1e-9)
+    most = OUTLIER_TIMES * (usual * max(expected, 0.2) + error + 1.0)
+    return min(units, most) if w[SEEN] > OUTLIER_AFTER else units
+
+
+@kernel
+def _teach(
+    w: Floats,
+    shape: Shape,
+    columns: Floats,
+    units: float,
+    usual: float,
+    exposure: float,
+    week: float,
+    worth: float,
+    teaches: bool,
+    told: Floats,
 ) -> None:
-    kept = (1.0 - 1.0 / np.array(MEMORIES_DAY if len(s["week_units"]) == 7 else MEMORIES_LONG))[:, None]
-    s["units"] = np.where(seen, kept * s["units"] + units, s["units"])
-    s["expected"] = np.where(seen, kept * s["expected"] + expected, s["expected"])
-    clean, kept = seen & (exposure >= FULLY_SEEN), (1.0 - 1.0 / np.array(MEMORIES_CLEAN))[:, None]
-    s["clean_units"] = np.where(clean, kept * s["clean_units"] + units, s["clean_units"])
-    s["clean_expected"] = np.where(clean, kept * s["clean_expected"] + unhindered, s["clean_expected"])
-    bought = seen & (units > 0)
-    s["seen"] = s["seen"] + seen
-    s["bought"] = s["bought"] + bought
-    chance_step = np.maximum(TSB_CHANCE, 1.0 / np.maximum(s["seen"], 1.0))
-    size_step = np.maximum(TSB_SIZE, 1.0 / np.maximum(s["bought"], 1.0))
-    s["chance"] = np.where(seen, s["chance"] + chance_step * (bought - s["chance"]), s["chance"])
-    size = units / np.maximum(expected, 0.1)
-    s["size"] = np.where(bought, s["size"] + size_step * (size - s["size"]), s["size"])
-    s["since"] = np.where(bought, 0.0, s["since"] + seen)
+    mean, believed = usual * exposure * week * worth, usual * exposure
+    missed = units - mean if teaches else 0.0
+    if teaches:
+        w[PERIOD_ERROR] = 0.98 * w[PERIOD_ERROR] + abs(missed)
+        w[PERIOD_ERROR_WEIGHT] = 0.98 * w[PERIOD_ERROR_WEIGHT] + 1.0
+    for i in range(shape.columns):
+        w[shape.answer_more + i] += min(missed, 5.0 * mean + 3.0 * usual) * columns[i]
+        if teaches:
+            w[shape.answer_weight + i] += mean * abs(columns[i])
+        told[PLAN + i] = columns[i]
+    told[MEAN], told[USUAL_UNITS], told[BELIEVED] = mean, usual, believed
+    told[MISSED] = min(missed, 5.0 * mean + 3.0 * max(usual, 1.0))
+    told[PLAIN_UNITS] = min(units / worth, 8.0 * believed + 3.0)
+
+
+@piece
+def _learn_levels(
+    w: Floats, memories: Floats, units: float, expected: float, unhindered: float, exposure: float
+) -> None:
+    for i in range(len(memories)):
+        kept = 1.0 - 1.0 / memories[i]
+        w[UNITS + i] = kept * w[UNITS + i] + units
+        w[EXPECTED + i] = kept * w[EXPECTED + i] + expected
+    if exposure >= FULLY_SEEN:
+        for i in range(len(MEMORIES_CLEAN)):
+            kept = 1.0 - 1.0 / MEMORIES_CLEAN[i]
+            w[CLEAN_UNITS + i] = kept * w[CLEAN_UNITS + i] + units
+            w[CLEAN_EXPECTED + i] = kept * w[CLEAN_EXPECTED + i] + unhindered
+    w[SEEN] += 1.0
+    bought = 1.0 if units > 0 else 0.0
+    w[BOUGHT] += bought
+    w[CHANCE] += max(TSB_CHANCE, 1.0 / max(w[SEEN], 1.0)) * (bought - w[CHANCE])
+    if units > 0:
+        w[SIZE] += max(TSB_SIZE, 1.0 / max(w[BOUGHT], 1.0)) * (units / max(expected, 0.1) - w[SIZE])
+        w[SINCE] = 0.0
+    else:
+        w[SINCE] += 1.0

@@ -23,14 +23,15 @@ import numpy as np
 
 from models.demand.contract import Floats, Ints, Shared, Told
 from models.demand.exactly import FEATURE_STEP, WEIGHT_STEP, by_group, on_grid, solve, total
-from models.demand.row_levels import LONG, PlanNames
+from models.demand.places import LEVELS, Shape, quantiles_of
+from models.demand.row_levels import LONG, MEMORIES_DAY, MEMORIES_LONG, PlanNames
+from models.demand.row_loops import Known
 from models.demand.row_sums import (
     DRIFT_LEVELS,
     FIRST_GUEST,
     GROUPS,
     LARGEST,
     LEVEL_AT,
-    LEVELS,
     POOLED,
     SIZES,
     SPREAD_AT,
@@ -127,7 +128,8 @@ def band_of(horizon: Ints) -> Ints:
 
 def settle(setting: Setting, shared: Shared, told: Told) -> Shared:
     """What all rows know after those that closed have told; `told` in the order of rows."""
-    told = told[told["closed"] > 0]
+    closed = told["closed"] > 0
+    told = told if closed.all() else told[closed]
     if len(told) == 0:
         return shared
     out = dict(shared)
@@ -137,8 +139,8 @@ def settle(setting: Setting, shared: Shared, told: Told) -> Shared:
     _learn_plan(out, told, gap)
     _learn_week(setting, out, told)
     _learn_groups(setting, out, told, gap)
-    lessons = told["lesson"].T.reshape(-1)  # horizon after horizon, rows in order
-    lessons = lessons[lessons["taught"] > 0]
+    heads = [told["lesson"][:, head] for head in range(told["lesson"].shape[1])]
+    lessons = np.concatenate([head[head["taught"] > 0] for head in heads])
     for band in np.unique(lessons["band"]).tolist():
         _learn_band(setting, out, int(band), lessons[lessons["band"] == band], gap)
     return out
@@ -198,45 +200,58 @@ def _learn_groups(setting: Setting, out: Shared, told: Told, gap: int) -> None:
         out["cuts"] = cuts if fresh_cuts else CUTS_KEPT * out["cuts"] + (1.0 - CUTS_KEPT) * cuts
 
 
-class LastYear:
-    """The yearly profile made ready: demand a year ago over that of the weeks before it, of all and of like rows."""
+def known(setting: Setting, shape: Shape, slots: tuple[int, ...], shared: Shared) -> Known:
+    """What of all this a row reads, made ready: tables by season, bucket, band and size."""
+    nearest = trained_band(shared)
+    pooled = {int(b): pooled_quantiles(shared, int(b)) for b in np.unique(nearest)}
+    excess = {int(b): expert_excess(shared, int(b)) for b in np.unique(nearest)}
+    names, bands = setting.names, nearest.tolist()
+    return Known(
+        shape,
+        -1 if names.closure is None else names.closure,
+        setting.year,
+        setting.block,
+        (int(shared["year_block"][0]) - YEAR_BLOCKS + 1) * setting.block,
+        np.array(names.prices + names.flags, np.int64),
+        np.array(slots, np.int64),
+        MEMORIES_DAY if setting.season == 7 else MEMORIES_LONG,
+        BAND_EDGES,
+        _season(shared["week"]),
+        shared["effect"].copy(),
+        shared["cuts"].copy(),
+        _drifts(shared["drift"]),
+        _year_edges(setting, shared["year"]),
+        (shared["year"][:, 1] > 0).astype(np.float64),
+        shared["coefficients"][nearest],
+        np.stack([pooled[b][0] for b in bands]),
+        np.stack([pooled[b][1] for b in bands]),
+        np.stack([excess[b][0] for b in bands]),
+        np.stack([excess[b][1] for b in bands]),
+        shared["shift"][nearest],
+    )
 
-    def __init__(self, setting: Setting, shared: Shared) -> None:
-        self.setting = setting
-        came, expected = shared["year"][:, 0].astype(np.float64), shared["year"][:, 1].astype(np.float64)
-        index = (came + 0.1) / (expected + 0.1)  # (3, blocks, groups)
-        self.known = expected > 0
-        self.edges = np.zeros((3, YEAR_BLOCKS + 1, GROUPS))
-        for i in range(YEAR_BLOCKS):
-            self.edges[:, i + 1] = self.edges[:, i] + index[:, i] * setting.block
-        self.first = (int(shared["year_block"][0]) - YEAR_BLOCKS + 1) * setting.block  # period of the first edge
 
-    def ahead(self, period: Ints, horizon: Ints, buckets: list[Ints]) -> Floats:
-        """Demand a year before the horizon over that of two such horizons before it, less one, (3, n); 0: not known."""
-        span = np.maximum(horizon, 1)
-        start = period + 1 - self.setting.year - self.first
-        before = start - 2 * span
-        inside = (before >= 0) & (start + span <= YEAR_BLOCKS * self.setting.block)
-        out = np.zeros((3, len(period)))
-        if not inside.any():
-            return out
-        places = [self._place(when) for when in (before, start, start + span)]
-        for kind, bucket in enumerate(buckets):
-            table = self.edges[kind].reshape(-1)
-            oldest, now, end = (
-                table[low * GROUPS + bucket]
-                + part * (table[(low + 1) * GROUPS + bucket] - table[low * GROUPS + bucket])
-                for low, part in places
-            )
-            has = inside & self.known[kind][places[0][0], bucket]
-            drift = (end - now) / np.maximum((now - oldest) / 2.0, 1e-9) - 1.0
-            out[kind] = np.where(has, np.clip(drift, -0.7, 2.0), 0.0)
-        return out
+def _season(week: Floats) -> Floats:
+    """Everybody's ratio of each place in the season."""
+    little = 0.02 * float(np.mean(week[1])) + 1e-9
+    return np.asarray((week[0] + little) / (week[1] + little))
 
-    def _place(self, when: Ints) -> tuple[Ints, Floats]:
-        place = np.clip(when / self.setting.block, 0.0, YEAR_BLOCKS)
-        low = np.minimum(place.astype(np.int64), YEAR_BLOCKS - 1)
-        return low, place - low
+
+def _drifts(levels: Floats) -> Floats:
+    """How far the fast and the usual level of everybody, and of like rows, are over slower ones, (3, GROUPS, 2)."""
+    fast, mid, usual, slow, long = levels.transpose(1, 0, 2)
+    kinds = np.arange(len(levels))[:, None]
+    pairs = ((fast, np.where(kinds == 0, slow, usual)), (mid, np.where(kinds == 0, long, slow)))
+    return np.stack([np.clip((above + 0.3) / (below + 0.3) - 1.0, -0.8, 2.0) for above, below in pairs], axis=2)
+
+
+def _year_edges(setting: Setting, year: Floats) -> Floats:
+    """Demand from the oldest block on to each edge between blocks, in average periods, (3, blocks + 1, GROUPS)."""
+    index = (year[:, 0].astype(np.float64) + 0.1) / (year[:, 1].astype(np.float64) + 0.1)
+    edges = np.zeros((3, YEAR_BLOCKS + 1, GROUPS))
+    for i in range(YEAR_BLOCKS):
+        edges[:, i + 1] = edges[:, i] + index[:, i] * setting.block
+    return edges
 
 
 # --- a band of horizons ---------------------------------------------------------------------------------------------
@@ -273,7 +288,7 @@ def _learn_pool(out: Shared, band: int, lessons: Told, size: Ints, gap: int) -> 
 def _learn_losses(
     setting: Setting, out: Shared, band: int, lessons: Told, target: Floats, size: Ints, gap: int
 ) -> None:
-    told = lessons["told"].astype(np.float64)
+    told = quantiles_of(lessons["told"])
     pooled = pinball_mean(target, told[:, POOLED])
     kept = MIX_KEPT**gap
     n = by_group(size, np.ones(len(size)), SIZES)
@@ -292,7 +307,7 @@ def _learn_losses(
 def _calibrate(out: Shared, band: int, lessons: Told, gap: int) -> None:
     segment, segments = lessons["segment"].astype(np.int64), SIZES * WILDNESSES
     came = lessons["target"].astype(np.float64)[:, None]
-    final = lessons["final"].astype(np.float64)
+    final = quantiles_of(lessons["final"])
     rows = by_group(segment, np.ones(len(segment)), segments)
     per = np.maximum(rows, 1.0)
     step = CALIBRATION_STEP * usual_error(out, band) * np.minimum(1.0, rows / CALIBRATION_FULL_ROWS)

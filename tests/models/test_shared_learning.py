@@ -10,6 +10,7 @@ from models.demand.backtest import QUANTILES, forecast_history
 from models.demand.exactly import FEATURE_STEP
 from models.demand.online import Online
 from models.demand.panel import panel
+from models.demand.places import quantile_words
 from models.demand.trees import NightlyTrees
 
 FAMILY = Online(plan=(), slots=(1,), guests=())
@@ -25,14 +26,22 @@ def lessons(features, target, final=None, told=None):
     lesson["taught"], lesson["band"], lesson["size"], lesson["span"], lesson["scale"] = 1, BAND, 1, 7, 1.0
     lesson["features"][:, : features.shape[1]] = np.rint(features / FEATURE_STEP)
     lesson["target"] = target
-    lesson["told"] = row_sums.LEVELS if told is None else told
-    lesson["final"] = row_sums.LEVELS if final is None else final
+    lesson["told"] = quantile_words(QUANTILES if told is None else told)
+    lesson["final"] = quantile_words(QUANTILES if final is None else final)
     return told_rows
 
 
 def settled(shared, period, told):
     told["period"] = period
     return FAMILY.settle(shared, told)
+
+
+def shares(excess, usual, present):
+    """Shares (E,) in a row that has no losses of its own."""
+    cost, share = np.zeros(len(excess)), np.zeros(len(excess))
+    row_sums.costs(np.zeros(FAMILY.row["head"].base.itemsize // 4 + 1), excess, usual, cost)
+    row_sums.shares(cost, present, share)
+    return share
 
 
 def test_the_regression_finds_quantiles():
@@ -82,20 +91,16 @@ def test_the_cheaper_expert_carries_and_the_other_keeps_a_word():
         told = np.tile(np.stack([good, 2.0 * good]), (80, 1, 1))
         shared = settled(shared, period, lessons(np.ones((80, 1)), rng.gamma(4.0, 0.25, 80), told=told))
     excess, usual = shared_learning.expert_excess(shared, BAND)
-    young = {"excess": np.zeros((2, 1)), "pooled_loss": np.zeros(1)}
-    share = row_sums.shares(young, excess[1][:, None], usual[1:2], np.ones((2, 1)))[:, 0]
+    share = shares(excess[1], usual[1], np.ones(2))
     assert share[0] > 0.85
     assert share[1] == pytest.approx(row_sums.LEAST_SHARE / (1 + row_sums.LEAST_SHARE), rel=0.2)
 
 
 def test_a_guest_fades_with_age():
     """Half as fresh is about half the weight, and a guest that is gone has none."""
-    young = {"excess": np.zeros((3, 3)), "pooled_loss": np.zeros(3)}
-    present = np.ones((3, 3))
-    present[2] = [1.0, 0.5, 0.0]
-    share = row_sums.shares(young, np.zeros((3, 3)), np.full(3, 0.1), present)
-    np.testing.assert_allclose(share[2], [1 / 3, 0.5 / 2.5, 0.0], rtol=1e-6)
-    np.testing.assert_allclose(share.sum(axis=0), 1.0)
+    made = [shares(np.zeros(3), 0.1, np.array([1.0, 1.0, fresh])) for fresh in (1.0, 0.5, 0.0)]
+    np.testing.assert_allclose([share[2] for share in made], [1 / 3, 0.5 / 2.5, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(np.sum(made, axis=1), 1.0)
 
 
 def test_a_shelf_that_slept_wakes_up():

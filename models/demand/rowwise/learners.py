@@ -19,7 +19,8 @@ from river import forest, linear_model, neighbors, optim, preprocessing
 from models.demand.contract import Ahead, Floats, Ints, Shared, State, Told
 from models.demand.exactly import FEATURE_STEP
 from models.demand.online import Online
-from models.demand.row_sums import FARTHEST, LARGEST, LEVELS, SIZES
+from models.demand.places import LEVELS
+from models.demand.row_sums import FARTHEST, LARGEST, SIZES
 from models.demand.trees import lessons_of
 
 MOST_LESSONS = 64  # a period: at 0.2 to 2 ms a lesson no learner takes more than an eighth of a second a period

@@ -13,7 +13,8 @@ import numpy as np
 from models.demand.contract import Ahead, Floats, Ints, Shared, State, Told
 from models.demand.exactly import FEATURE_STEP
 from models.demand.online import Online
-from models.demand.row_sums import FARTHEST, LARGEST, LEVELS
+from models.demand.places import LEVELS
+from models.demand.row_sums import FARTHEST, LARGEST
 from models.demand.trees import lessons_of
 
 HIDDEN = 24
