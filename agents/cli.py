@@ -39,6 +39,7 @@ COMMANDS = {
     "ledger": "agents.commands.ledger",
     "snapshot": "agents.commands.snapshot",
     "upgrade": "agents.commands.upgrade",
+    "repartition": "agents.repartition.command",
     "doctor": "agents.commands.doctor",
 }
 

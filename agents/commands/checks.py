@@ -20,6 +20,7 @@ from agents.abilities import has_transactions
 from agents.clock import now_ms
 from agents.commands.doctor import Finding
 from agents.installation import installation
+from agents.planner.keeping import MOVING
 from agents.settings import Settings
 from stream import kafka_address
 from stream.errors import Away
@@ -69,7 +70,7 @@ def topics(settings: Settings) -> Iterator[Finding]:
 
 def _difference(difference: str) -> Finding:
     if "partitions" in difference:
-        hint = "set the settings to what the ledger was begun with, or start a new namespace and replay into it"
+        hint = "set the settings to what the ledger was begun with; `restock repartition` moves to more partitions"
         return Finding("fail", "topics", difference, hint)
     return Finding("warn", "topics", difference, "alter the topic's configuration with your broker's tools")
 
@@ -190,13 +191,17 @@ def _skew(who: str, skew_ms: int) -> Finding:
 
 def ledger_shape(settings: Settings) -> Iterator[Finding]:
     """Does the ledger hold what these settings describe?"""
-    begun = asyncio.run(_begun(settings))
+    begun, moves = asyncio.run(_begun(settings))
+    if moves:
+        what = f"a move to another number of partitions is under way: {', '.join(sorted(moves))}"
+        yield Finding("fail", "ledger", what, "run `restock repartition` again: it goes on where it was interrupted")
+        return
     if not begun:
         yield Finding("ok", "ledger", f"empty in namespace {settings.namespace}: the first worker begins it")
         return
     wrong = {difference for shape in begun.values() for difference in _unlike(shape, settings)}
     for difference in sorted(wrong):
-        hint = "set it back to what the ledger was begun with, or start a new namespace and replay into it"
+        hint = "set it back to what the ledger was begun with; `restock repartition` moves to more partitions"
         yield Finding("fail", "ledger", difference, hint)
     if not wrong:
         yield Finding(
@@ -204,15 +209,16 @@ def ledger_shape(settings: Settings) -> Iterator[Finding]:
         )
 
 
-async def _begun(settings: Settings) -> dict[int, dict[str, Any]]:
-    """What each shelf was begun with."""
+async def _begun(settings: Settings) -> tuple[dict[int, dict[str, Any]], set[str]]:
+    """What each shelf was begun with, and moves that are not done."""
     ledger = RedisLedger(settings.redis_url, settings.namespace, timeout_s=settings.redis_timeout_ms / 1000)
     try:
-        peeks = {shelf: await ledger.peek(shelf, {"meta": [b"fixed"]}) for shelf in await ledger.shelves()}
+        wanted = {"meta": [b"fixed", MOVING]}
+        metas = {shelf: (await ledger.peek(shelf, wanted)).sections["meta"] for shelf in await ledger.shelves()}
     finally:
         await ledger.close()
-    fixed = {shelf: peek.sections["meta"].get(b"fixed") for shelf, peek in peeks.items()}
-    return {shelf: orjson.loads(raw) for shelf, raw in fixed.items() if raw is not None}
+    begun = {shelf: orjson.loads(meta[b"fixed"]) for shelf, meta in metas.items() if b"fixed" in meta}
+    return begun, {meta[MOVING].decode() for meta in metas.values() if MOVING in meta}
 
 
 def _unlike(shape: dict[str, Any], settings: Settings) -> Iterator[str]:

@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from agents import wiring
 from agents.commands.output import show
 from agents.commands.parsing import add_command, add_json
-from agents.planner.keeping import changes, load
+from agents.planner.keeping import changes, load, require_not_moving
 from agents.settings import Settings
 from agents.snapshots import rebuild
 from agents.snapshots.store import ShelfEntry, Store, read
@@ -214,7 +214,7 @@ async def _rebuild(
         if store is not None:
             await _put_sources_back(ledger, store)
         for row in chosen:
-            row["state"] = await _rebuild_one(settings, ledger, row, starts[row["partition"]])
+            row["state"] = await _rebuild_one(settings, ledger, row, starts[row["partition"]], args.partial)
     show(chosen, args.json, ("partition", "begin", "from", "end", "state"))
     return _asked_for_yes(args)
 
@@ -244,11 +244,16 @@ async def _put_sources_back(ledger: RedisLedger, store: Store) -> None:
 
 
 async def _rebuild_one(
-    settings: Settings, ledger: RedisLedger, row: dict[str, Any], start: tuple[Path, ShelfEntry] | None
+    settings: Settings,
+    ledger: RedisLedger,
+    row: dict[str, Any],
+    start: tuple[Path, ShelfEntry] | None,
+    partial: bool,
 ) -> str:
     shelf = row["partition"]
     copy = None if start is None else read(*start)
     meta = (await ledger.peek(shelf, {"meta": None})).sections["meta"]
+    require_not_moving(shelf, meta)
     config = rebuild.as_begun(wiring.planner_config(settings, shelf), meta)
     reader, tails = (
         Reader(settings.brokers, settings.namespace),
@@ -259,11 +264,12 @@ async def _rebuild_one(
         first = {topic: reader.first_ms(topic, partition_of(topic, shelf)) for topic in TOPICS}
         owed = rebuild.Owed(tail, {topic: at for topic, at in first.items() if at is not None})
         records = reader.records(SKU_EVENTS.name, shelf, row["from"], row["end"])
-        rebuilt = rebuild.refold(config, copy, records, owed, _progress(shelf, row["end"] - row["from"]))
+        say = _progress(shelf, row["end"] - row["from"])
+        rebuilt = rebuild.refold(config, copy, records, owed, say, partial=partial)
     finally:
         reader.close()
     rebuilt.shelf.offset = max(rebuilt.shelf.offset, row["from"])
-    await rebuild.cut_over(ledger, rebuilt, tail)
+    await rebuild.cut_over(ledger, rebuilt, tail.ends)
     return f"{rebuilt.shelf.n:,} rows; {rebuilt.records:,} records folded, {len(rebuilt.owed):,} messages owed"
 
 

@@ -20,8 +20,8 @@ class Cart(msgspec.Struct, array_like=True):
     checked_out: bool = False
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Cart).decode
+pack_cart = msgspec.msgpack.Encoder().encode
+unpack_cart = msgspec.msgpack.Decoder(Cart).decode
 
 
 class Carts:
@@ -101,13 +101,13 @@ class Carts:
     def pack_changes(self) -> dict[bytes, bytes | None]:
         """Changed carts for the ledger, and forget that they changed."""
         out = {
-            b"%016x" % cart: _encode(self.open[cart]) if cart in self.open else None for cart in sorted(self.changed)
+            b"%016x" % cart: pack_cart(self.open[cart]) if cart in self.open else None for cart in sorted(self.changed)
         }
         self.changed.clear()
         return out
 
     def load(self, fields: dict[bytes, bytes]) -> None:
         """Rebuild from the ledger's section."""
-        self.open = {int(name, 16): _decode(raw) for name, raw in fields.items()}
+        self.open = {int(name, 16): unpack_cart(raw) for name, raw in fields.items()}
         self._by_age = [(cart.last_ms, number) for number, cart in self.open.items()]
         heapq.heapify(self._by_age)

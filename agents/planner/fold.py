@@ -16,6 +16,7 @@ from agents.planner import days, fast, guards, machine, plan, wakes
 from agents.planner.config import LONG_AGO
 from agents.planner.journal import ENTRY, LATE, NO_DAY, SOLD_AT_ONCE, LateMove, demand_day, late_moves
 from agents.planner.shelf import Rows, Shelf
+from stream.errors import RecordsGone
 from stream.events.facts import key_of, key_text
 from stream.events.kinds import Flag, Kind, source_name
 from stream.events.naming import row_key, split_row_key
@@ -62,6 +63,8 @@ def _fold_one(shelf: Shelf, record: SkuRecord, out: Outcome) -> None:
     shelf.live = shelf.watermark_ms >= shelf.config.warm_until_ms
     if record.switch:
         _switch(shelf, record.switch, out)
+    if record.moved:
+        raise _of_other_shelves(shelf, record)
     columns = numbers(record.rows)
     keep = _admit(shelf, columns, out)
     touched = np.zeros(0, np.int64)
@@ -84,6 +87,16 @@ def _switch(shelf: Shelf, version: int, out: Outcome) -> None:
     out.messages += wakes.finish(shelf)
     shelf.switch(version)
     guards.unsettled(shelf, np.arange(shelf.n))
+
+
+def _of_other_shelves(shelf: Shelf, record: SkuRecord) -> RecordsGone:
+    """A ledger stands behind a moved record; whoever comes to one from before it holds other SKUs than the log."""
+    return RecordsGone(
+        f"the log of shelf {shelf.config.shelf} begins anew at offset {record.offset:,}",
+        f"its SKUs came from other shelves there, when `restock repartition` made them {record.moved}; what is before "
+        "that is not in this log",
+        'restore a backup of Redis or use a snapshot from after it: see runbook, "Redis lost"',
+    )
 
 
 # -- admit ------------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ _wakes_decode = msgspec.msgpack.Decoder(list[Wake]).decode
 
 
 REBUILDING = b"rebuilding"  # a field of meta while `restock ledger rebuild` is at work, and the only one
+MOVING = b"moving"  # a field of meta while `restock repartition` is at work, in the end the only one
 
 
 def place(shelf: Shelf) -> Place:
@@ -146,6 +147,16 @@ def begun_with(config: PlannerConfig, meta: Mapping[bytes, bytes]) -> PlannerCon
     return replace(config, **fixed)
 
 
+def require_not_moving(shelf: int, meta: Mapping[bytes, bytes]) -> None:
+    """Raise SetupError while `restock repartition` is at work on a shelf."""
+    if MOVING in meta:
+        raise SetupError(
+            f"shelf {shelf} is being moved to another number of partitions",
+            f"the move is {meta[MOVING].decode()}",
+            "run `restock repartition` again: it goes on where it was interrupted",
+        )
+
+
 def _checked(config: PlannerConfig, kept: Mapping[bytes, bytes]) -> PlannerConfig:
     """The configuration, with what the shelf's own history fixed: the end of its warm-up, its version."""
     if REBUILDING in kept:
@@ -154,6 +165,7 @@ def _checked(config: PlannerConfig, kept: Mapping[bytes, bytes]) -> PlannerConfi
             "its state is not whole",
             "wait for `restock ledger rebuild`, or run it again where it was interrupted",
         )
+    require_not_moving(config.shelf, kept)
     readers = int(kept[b"version"])
     if readers > versions.NEWEST:
         raise SetupError(
@@ -167,8 +179,8 @@ def _checked(config: PlannerConfig, kept: Mapping[bytes, bytes]) -> PlannerConfi
             raise PartitionsChanged(
                 f"the number of partitions has changed since shelf {config.shelf} was begun",
                 f"{name} was {then[name]}, is {now[name]}",
-                "set RESTOCK_SHELVES, RESTOCK_SOURCE_PARTITIONS and RESTOCK_FACT_PARTITIONS back; to change them for "
-                "good, start a new namespace and replay",
+                "set RESTOCK_SHELVES, RESTOCK_SOURCE_PARTITIONS and RESTOCK_FACT_PARTITIONS back; "
+                "`restock repartition` moves to more",
             )
     if then["namespace"] != now["namespace"]:
         raise SetupError(

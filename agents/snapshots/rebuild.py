@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import orjson
 
 from agents.planner import wakes
@@ -22,17 +23,18 @@ from agents.planner.config import PlannerConfig
 from agents.planner.fold import fold
 from agents.planner.keeping import REBUILDING, changes, load
 from agents.planner.shelf import Shelf
+from agents.planner.view import readable
 from stream.events.cloudevents import dead_letter
 from stream.events.outgoing import Outgoing, unpack
 from stream.events.rows import SkuRecord, decode
 from stream.events.topics import SKU_EVENTS
-from stream.ledger.port import SECTIONS, Held, Place, ShelfCopy, Write
+from stream.ledger.port import SECTIONS, Held, Ledger, Place, ShelfCopy, Write
 from stream.ledger.publisher import Tail, about
-from stream.ledger.redis_ledger import RedisLedger
 from stream.transport.reading import Record
 
 SLICE_FIELDS = 2_000  # in one script: 3 MB, 10 ms of Redis
 SLICE_MESSAGES = 1_000
+SLICE_VIEWS = 500  # hashes of 14 fields: 20 ms of Redis
 STATE = tuple(name for name in SECTIONS if name != "meta")
 
 
@@ -82,40 +84,66 @@ def refold(
     records: Iterable[Record],
     owed: Owed,
     say: Callable[[int], None] = lambda _: None,
+    *,
+    partial: bool = False,
 ) -> Rebuilt:
-    """The shelf after these records of the log, which follow on the copy's offset. Pure but for reading them."""
+    """The shelf after these records of the log, which follow on the copy's offset. Pure but for reading them.
+
+    Raises RecordsGone where the log is that of other SKUs up to one of them; `partial` begins with nothing behind it.
+    """
     shelf = Shelf(config) if copy is None else load(config, copy.sections, copy.place.offset)
     for entry in copy.outbox if copy is not None else ():
         owed.decide(unpack(entry), 2**62)
     count = 0
     for record in records:
-        for message in _decided(shelf, config.shelf, record):
-            owed.decide(message, record.timestamp)
+        decoded = _decoded(record)
+        if isinstance(decoded, str):
+            owed.decide(_letter(config.shelf, record, decoded), record.timestamp)
+        elif decoded.moved and partial:
+            shelf = Shelf(config)
+        else:
+            for message in _decided(shelf, decoded):
+                owed.decide(message, record.timestamp)
+        shelf.offset = record.offset + 1
         count += 1
         say(count)
     return Rebuilt(shelf, owed.messages(), owed.decided, count)
 
 
-def _decided(shelf: Shelf, number: int, record: Record) -> Iterator[Outgoing]:
+def _decoded(record: Record) -> SkuRecord | str:
+    """The record, or why it is none of ours."""
     try:
-        decoded: SkuRecord | None = decode(record.value or b"", record.offset)
+        return decode(record.value or b"", record.offset)
     except (ValueError, OSError) as wrong:
-        why = str(wrong)[:500]
-        yield dead_letter(
-            SKU_EVENTS.name, number, record.offset, record.timestamp, record.key, record.value, "not_ours", why
-        )
-        decoded = None
-    if decoded is not None:
-        yield from fold(shelf, [decoded]).messages
-        yield from wakes.finish(shelf)
-    shelf.offset = record.offset + 1
+        return str(wrong)[:500]
 
 
-async def cut_over(ledger: RedisLedger, rebuilt: Rebuilt, tail: Tail) -> None:
-    """Put the shelf into Redis in place of what is there."""
+def _letter(shelf: int, record: Record, why: str) -> Outgoing:
+    at = (record.offset, record.timestamp, record.key, record.value)
+    return dead_letter(SKU_EVENTS.name, shelf, *at, "not_ours", why)
+
+
+def _decided(shelf: Shelf, record: SkuRecord) -> Iterator[Outgoing]:
+    yield from fold(shelf, [record]).messages
+    yield from wakes.finish(shelf)
+
+
+async def cut_over(
+    ledger: Ledger,
+    rebuilt: Rebuilt,
+    ends: Mapping[str, int],
+    mark: tuple[bytes, bytes] = (REBUILDING, b"1"),
+    *,
+    with_views: bool = False,
+) -> None:
+    """Put the shelf in place of what is there; while it is not whole, `mark` is all that its meta says.
+
+    `ends` are the offsets below which all is known to be published, by outgoing topic. Readable views are left to the
+    next owner, who refreshes them little by little, unless they are asked for.
+    """
     held = await ledger.acquire(rebuilt.shelf.config.shelf)
-    mark: dict[bytes, bytes | None] = {**dict.fromkeys(held.sections.get("meta", {})), REBUILDING: b"1"}
-    await _keep(ledger, held, Write(held.place, held.place, {"meta": mark}))  # 3
+    said: dict[bytes, bytes | None] = {**dict.fromkeys(held.sections.get("meta", {})), **dict([mark])}
+    await _keep(ledger, held, Write(held.place, held.place, {"meta": said}))  # 3
     if held.outbox:
         await ledger.sent(held, held.outbox[-1][0], {})
     for section in STATE:  # 4
@@ -126,16 +154,20 @@ async def cut_over(ledger: RedisLedger, rebuilt: Rebuilt, tail: Tail) -> None:
     for section in STATE:
         for items in _slices(list(new.changes[section].items()), SLICE_FIELDS):
             await _keep(ledger, held, Write(held.place, held.place, {section: dict(items)}))
+    if with_views:
+        for rows in _slices(list(range(rebuilt.shelf.n)), SLICE_VIEWS):
+            readables = readable(rebuilt.shelf, np.array(rows))
+            await _keep(ledger, held, Write(held.place, held.place, {}, (), readables))
     *before, last = list(_slices(rebuilt.owed, SLICE_MESSAGES)) or [[]]
     for messages in before:
         await _keep(ledger, held, Write(held.place, held.place, {}, messages))
-    await ledger.sent(held, -1, tail.ends)
-    meta = {**new.changes["meta"], REBUILDING: None}
+    await ledger.sent(held, -1, ends)
+    meta = {**new.changes["meta"], mark[0]: None}
     await _keep(ledger, held, Write(held.place, new.next, {"meta": meta}, last))  # 5
 
 
 def whole(shelf: Shelf, expected: Place) -> Write:
-    """All of a shelf as one write; its readable views are left to its next owner."""
+    """All of a shelf as one write, without its readable views."""
     n = shelf.n
     shelf.dirty_hot[:n] = shelf.dirty_model[:n] = shelf.dirty_view[:n] = True
     shelf.changed_facts = set(shelf.facts.facts)
@@ -154,7 +186,7 @@ def as_begun(config: PlannerConfig, meta: Mapping[bytes, bytes]) -> PlannerConfi
     return replace(config, warm_until_ms=orjson.loads(meta[b"fixed"])["warm_until_ms"])
 
 
-async def _keep(ledger: RedisLedger, held: Held, write: Write) -> None:
+async def _keep(ledger: Ledger, held: Held, write: Write) -> None:
     refused = (await ledger.keep([(held, write)]))[0]
     if refused is not None:
         raise refused

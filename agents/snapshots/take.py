@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from agents.clock import now_ms
+from agents.planner.keeping import MOVING, REBUILDING
 from agents.settings import Settings
 from agents.snapshots.store import FORMAT, Manifest, Store
 from agents.version import installed_version
@@ -23,13 +24,12 @@ async def take(
     Positions of intake are read before the shelves: what they say was read is in the log, whatever comes after.
     """
     at_ms = now_ms()
-    counts = (settings.source_partitions, settings.fact_partitions, settings.shelves)
-    sources = [(topic, p) for topic in SOURCES for p in range(partitions(BY_NAME[topic], *counts))]
-    positions = await ledger.source_positions(sources)
+    read = await sources_read(settings, ledger)
     draft, entries = store.begin(at_ms), []
     for shelf in range(settings.shelves):
         copy = await ledger.copy(shelf)
-        if copy.sections.get("meta"):
+        if meta := copy.sections.get("meta"):
+            _require_whole(shelf, meta)
             entries.append(draft.add(copy))
             say(f"shelf {shelf}: {entries[-1].rows:,} rows as of offset {copy.place.offset:,}")
     if not entries:
@@ -39,6 +39,24 @@ async def take(
             f"no shelf of namespace {settings.namespace} was begun",
             "check RESTOCK_NAMESPACE and RESTOCK_REDIS_URL",
         )
-    read = tuple((topic, p, at.offset, at.mark_ms) for (topic, p), at in sorted(positions.items()))
     manifest = Manifest(FORMAT, settings.namespace, text_from_ms(at_ms), installed_version(), tuple(entries), read)
     return draft.publish(manifest), manifest
+
+
+async def sources_read(settings: Settings, ledger: RedisLedger) -> tuple[tuple[str, int, int, int | None], ...]:
+    """Topic, partition, next offset and mark of intake, of each source partition that has them."""
+    counts = (settings.source_partitions, settings.fact_partitions, settings.shelves)
+    sources = [(topic, p) for topic in SOURCES for p in range(partitions(BY_NAME[topic], *counts))]
+    positions = await ledger.source_positions(sources)
+    return tuple((topic, p, at.offset, at.mark_ms) for (topic, p), at in sorted(positions.items()))
+
+
+def _require_whole(shelf: int, meta: Mapping[bytes, bytes]) -> None:
+    under_way = {REBUILDING: "restock ledger rebuild", MOVING: "restock repartition"}
+    for mark, command in under_way.items():
+        if mark in meta:
+            raise SetupError(
+                f"shelf {shelf} is not whole: `{command}` is at work",
+                "a snapshot of it would be of no use",
+                f"wait for `{command}`, or run it again where it was interrupted",
+            )

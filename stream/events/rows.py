@@ -9,6 +9,10 @@ A *switch* has neither rows nor marks; from it on the shelf decides by another v
 
     "RS" | version u8 | 0xFFFF | 0x01 | version of the planner u16
 
+A *moved* record is where a shelf's log begins anew: its SKUs came from other shelves (`restock repartition`).
+
+    "RS" | version u8 | 0xFFFF | 0x02 | number of shelves from here on u16
+
 No record has that many marks. Release 0.1.0 cannot read a switch and ends (rather than set it aside as not ours and go
 on, deciding otherwise than the log says); the ledger has refused it with a reason before, see `restock upgrade`.
 
@@ -58,8 +62,8 @@ NUMBERS = tuple(f.name for f in SCHEMA if not (pa.types.is_string(f.type) or pa.
 
 _HEAD = struct.Struct("<2sBH")
 _MARK = struct.Struct("<Biqq")
-_SWITCH = struct.Struct("<2sBHBH")  # shorter than a head and one mark
-_NO_ROWS, _IS_SWITCH = 0xFFFF, 1
+_SIGN = struct.Struct("<2sBHBH")  # shorter than a head and one mark
+_NO_ROWS, _IS_SWITCH, _IS_MOVED = 0xFFFF, 1, 2
 
 
 class Mark(NamedTuple):
@@ -79,6 +83,7 @@ class SkuRecord:
     rows: pa.RecordBatch
     marks: tuple[Mark, ...]
     switch: int = 0  # the planner's version from here on; 0: as before
+    moved: int = 0  # the number of shelves from here on; 0: as before
 
 
 def encode(rows: pa.RecordBatch, marks: tuple[Mark, ...] | list[Mark]) -> bytes:
@@ -98,7 +103,16 @@ def switch_frame(version: int) -> bytes:
     >>> decode(switch_frame(2), 7).switch
     2
     """
-    return _SWITCH.pack(b"RS", VERSION, _NO_ROWS, _IS_SWITCH, version)
+    return _SIGN.pack(b"RS", VERSION, _NO_ROWS, _IS_SWITCH, version)
+
+
+def moved_frame(shelves: int) -> bytes:
+    """The frame behind which a log is that of one of so many shelves.
+
+    >>> decode(moved_frame(8), 7).moved
+    8
+    """
+    return _SIGN.pack(b"RS", VERSION, _NO_ROWS, _IS_MOVED, shelves)
 
 
 def decode(frame: bytes, offset: int) -> SkuRecord:
@@ -109,16 +123,17 @@ def decode(frame: bytes, offset: int) -> SkuRecord:
     if version != VERSION:
         raise ValueError(f"sku-events frame version {version}; this code reads {VERSION}")
     if n == _NO_ROWS:
-        return _switch(frame, offset)
+        return _sign(frame, offset)
     body = _HEAD.size + n * _MARK.size
     marks = tuple(Mark(*_MARK.unpack_from(frame, _HEAD.size + i * _MARK.size)) for i in range(n))
     return SkuRecord(offset, pa.ipc.read_record_batch(pa.py_buffer(frame)[body:], SCHEMA), marks)
 
 
-def _switch(frame: bytes, offset: int) -> SkuRecord:
-    if len(frame) != _SWITCH.size or frame[_HEAD.size] != _IS_SWITCH:
-        raise ValueError(f"neither rows nor a switch: {frame[:16]!r}")
-    return SkuRecord(offset, empty(), (), _SWITCH.unpack(frame)[-1])
+def _sign(frame: bytes, offset: int) -> SkuRecord:
+    if len(frame) != _SIGN.size or frame[_HEAD.size] not in (_IS_SWITCH, _IS_MOVED):
+        raise ValueError(f"neither rows nor a sign: {frame[:16]!r}")
+    *_, which, number = _SIGN.unpack(frame)
+    return SkuRecord(offset, empty(), (), **{"switch" if which == _IS_SWITCH else "moved": number})
 
 
 def empty() -> pa.RecordBatch:

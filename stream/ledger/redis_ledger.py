@@ -139,6 +139,16 @@ class RedisLedger:
         kept = {name: dict(fields) for name, fields in zip(SECTIONS, sections, strict=True)}
         return ShelfCopy(shelf, _place(place), kept, [pack(read_entry(raw)[1]) for raw in out], published)
 
+    async def row_keys(self, shelf: int) -> list[bytes]:
+        """The SKU-locations of a shelf, as they are kept."""
+        [keys] = await self._wire.ask("list rows", [("HKEYS", self._keys.of(shelf, "hot"))])
+        return list(keys)
+
+    async def owed(self, shelf: int) -> int:
+        """How many messages of a shelf are not known to be published."""
+        [count] = await self._wire.ask("count the outbox", [("LLEN", self._keys.of(shelf, "out"))])
+        return int(count)
+
     async def shelves(self) -> list[int]:
         """Numbers of the shelves this namespace ever had. Walks the key space: for a person's command, not a loop."""
         keys = [key async for key in self._wire.scan(self._keys.glob("*", "own"))]

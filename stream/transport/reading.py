@@ -15,6 +15,13 @@ from stream.events.topics import full_name
 
 ASK_S = 10.0
 STUCK_S = 30.0  # without a record
+PAUSE_S = 0.1
+NO_LEADER = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError._UNKNOWN_PARTITION,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+)
 READ_RECORDS, GATHER_S = 500, 0.05  # handed to Python at once, or what came within 50 ms
 
 log = logging.getLogger(__name__)
@@ -48,11 +55,16 @@ class Reader:
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """Offset of the first record there is, and of the next one there will be. Raises Away."""
         where = TopicPartition(full_name(self._namespace, topic), partition)
-        try:
-            begin, end = self._consumer.get_watermark_offsets(where, timeout=ASK_S)
-        except KafkaException as error:
-            raise _away(where.topic, str(error)) from error
-        return begin, end
+        deadline_s = time.monotonic() + ASK_S
+        while True:
+            try:
+                begin, end = self._consumer.get_watermark_offsets(where, timeout=ASK_S)
+            except KafkaException as error:  # a partition made just now has its leader within a second
+                if error.args[0].code() not in NO_LEADER or time.monotonic() > deadline_s:
+                    raise _away(where.topic, str(error)) from error
+                time.sleep(PAUSE_S)
+            else:
+                return begin, end
 
     def records(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
         """Records from `start` up to `end`, not included. Raises Away where they do not come."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic, ResourceType
 
 from stream import kafka_address
 from stream.errors import Away, PartitionsChanged, SetupError
@@ -80,22 +80,40 @@ def create(here: Installation) -> list[str]:
     if not missing:
         return []
     asked = [NewTopic(here.name(t), here.partitions(t), here.replication_factor, config=t.settings()) for t in missing]
-    for name, answer in admin.create_topics(asked, request_timeout=ANSWER_S).items():
+    _answered(here, "create", admin.create_topics(asked, request_timeout=ANSWER_S))
+    _await_seen(admin, here, missing)
+    return [here.name(topic) for topic in missing]
+
+
+def grow(here: Installation) -> list[str]:
+    """Give topics that have fewer partitions than they shall have the rest; returns their names."""
+    admin = _admin(here.brokers)
+    known = _partition_counts(admin, here.brokers)
+    small = [topic for topic in TOPICS if 0 < known.get(here.name(topic), 0) < here.partitions(topic)]
+    if not small:
+        return []
+    asked = [NewPartitions(here.name(topic), here.partitions(topic)) for topic in small]
+    _answered(here, "add partitions to", admin.create_partitions(asked, request_timeout=ANSWER_S))
+    _await_seen(admin, here, small)
+    return [here.name(topic) for topic in small]
+
+
+def _answered(here: Installation, doing: str, answers: Mapping[str, Any]) -> None:
+    """Wait for the broker. Raises Away, and SetupError for what waiting cannot mend."""
+    for name, answer in answers.items():
         try:
             answer.result(2 * ANSWER_S)  # after its own request_timeout
         except TimeoutError as error:
-            raise _away(here.brokers, f"topic {name} was not made within {2 * ANSWER_S:.0f} s") from error
+            raise _away(here.brokers, f"no answer within {2 * ANSWER_S:.0f} s to: {doing} topic {name}") from error
         except KafkaException as error:
             if error.args[0].retriable() or error.args[0].code() in NO_ANSWER:
                 raise _away(here.brokers, str(error.args[0].str())) from error
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else was quicker
                 raise SetupError(
-                    f"could not create topic {name}",
+                    f"could not {doing} topic {name}",
                     str(error.args[0].str()),
-                    "replication_factor may be above the number of brokers, or the user may lack the right to create",
+                    "replication_factor may be above the number of brokers, or the user may lack the right to do it",
                 ) from error
-    _await_seen(admin, here, missing)
-    return [here.name(topic) for topic in missing]
 
 
 def _await_seen(admin: Any, here: Installation, topics: Sequence[Topic]) -> None:
@@ -103,10 +121,12 @@ def _await_seen(admin: Any, here: Installation, topics: Sequence[Topic]) -> None
     deadline = time.monotonic() + SEEN_S
     while time.monotonic() < deadline:
         known = _partition_counts(admin, here.brokers)
-        if all(known.get(here.name(topic), 0) > 0 for topic in topics):
+        if all(known.get(here.name(topic), 0) >= here.partitions(topic) for topic in topics):
             return
         time.sleep(0.05)
-    raise Away("new topics do not show", f"after {SEEN_S:.0f} s", "look at the brokers' logs, then try again")
+    raise Away(
+        "new topics or partitions do not show", f"after {SEEN_S:.0f} s", "look at the brokers' logs, then try again"
+    )
 
 
 def describe(here: Installation) -> list[Found]:
@@ -137,7 +157,7 @@ def require(here: Installation) -> None:
             "topics have another number of partitions than the settings say",
             "; ".join(state.differences()[0] for state in wrong),
             "set RESTOCK_SHELVES, RESTOCK_SOURCE_PARTITIONS and RESTOCK_FACT_PARTITIONS to what the ledger was begun "
-            "with; to change them, start a new namespace and replay into it",
+            "with; `restock repartition` moves to more",
         )
 
 

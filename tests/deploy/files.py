@@ -22,6 +22,7 @@ RULES = DEPLOY / "prometheus" / "rules.yml"
 RULES_TEST = DEPLOY / "prometheus" / "rules_test.yml"
 DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
 BASE = DEPLOY / "kubernetes" / "base"
+SHOP = DEPLOY / "kubernetes" / "shop"
 OVERLAYS = sorted((DEPLOY / "kubernetes" / "overlays").iterdir())
 
 

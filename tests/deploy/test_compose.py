@@ -18,8 +18,8 @@ OURS = {name: service for name, service in SERVICES.items() if service["image"].
 
 
 def test_it_has_every_part() -> None:
-    """A broker, a ledger, topics, workers, and somebody who watches."""
-    assert {"kafka", "redis", "topics", "worker", "prometheus", "grafana"} <= set(SERVICES)
+    """A broker, a ledger, topics, workers, a shop, and somebody who watches."""
+    assert {"kafka", "redis", "topics", "worker", "shop", "prometheus", "grafana"} <= set(SERVICES)
 
 
 @pytest.mark.parametrize("name", SERVICES)

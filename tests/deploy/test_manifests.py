@@ -107,17 +107,35 @@ def test_settings_are_settings_and_connections_come_from_a_secret(folder: Path) 
 def test_commands_parse_and_containers_have_few_rights(folder: Path) -> None:
     """What is run exists; it is not root, writes nowhere but scratch, and has its memory bounded."""
     for kind in ("Deployment", "Job"):
-        pod = one(folder, kind)["spec"]["template"]["spec"]
-        assert pod["securityContext"]["runAsNonRoot"]
-        for container in containers(one(folder, kind)):
-            assert cli.parser().parse_args(container["args"]).command == container["args"][0]
-            rights = container["securityContext"]
-            assert rights["readOnlyRootFilesystem"]
-            assert not rights["allowPrivilegeEscalation"]
-            assert rights["capabilities"] == {"drop": ["ALL"]}
-            assert set(container["resources"]) == {"requests", "limits"}
-            assert "memory" in container["resources"]["limits"]
-            assert container["image"].endswith(f":{files.VERSION}")
+        has_few_rights(one(folder, kind))
+
+
+def has_few_rights(manifest: dict[str, Any]) -> None:
+    assert manifest["spec"]["template"]["spec"]["securityContext"]["runAsNonRoot"]
+    for container in containers(manifest):
+        assert cli.parser().parse_args(container["args"]).command == container["args"][0]
+        rights = container["securityContext"]
+        assert rights["readOnlyRootFilesystem"]
+        assert not rights["allowPrivilegeEscalation"]
+        assert rights["capabilities"] == {"drop": ["ALL"]}
+        assert set(container["resources"]) == {"requests", "limits"}
+        assert "memory" in container["resources"]["limits"]
+        assert container["image"].endswith(f":{files.VERSION}")
+
+
+def test_the_shop_comes_beside_the_base_and_is_one() -> None:
+    """Valid, few rights, one at a time, and nothing that selects workers finds it."""
+    for document in built(files.SHOP):
+        kubernetes_validate.validate(document, KUBERNETES, strict=True)
+    deployments = {m["metadata"]["name"]: m for m in built(files.SHOP) if m["kind"] == "Deployment"}
+    shop, worker = deployments["restock-shop"], deployments["restock-worker"]
+    has_few_rights(shop)
+    assert (shop["spec"]["replicas"], shop["spec"]["strategy"]["type"]) == (1, "Recreate")
+    labels = shop["spec"]["template"]["metadata"]["labels"]
+    assert shop["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    for selector in (worker["spec"]["selector"], one(files.SHOP, "PodDisruptionBudget")["spec"]["selector"]):
+        assert not selector["matchLabels"].items() <= labels.items()
+    assert containers(shop)[0]["envFrom"] == containers(worker)[0]["envFrom"]
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=LINES.get)

@@ -87,12 +87,16 @@ def test_compose_runs_and_prometheus_answers(machine: Machine) -> None:
     prometheus = machine.prometheus(SERVICES["prometheus"], targets)
     settings = load(**{k.removeprefix("RESTOCK_").lower(): v for k, v in env["worker"].items()})
     publish(machine, settings.namespace, (settings.source_partitions, settings.fact_partitions, settings.shelves))
+    shop = machine.start("shop", [*RESTOCK, *OURS["shop"]["command"]], env["shop"])
 
     def silent() -> list[str]:
         sides = {side for alert in files.alerts().values() for side in promql.operands(alert["expr"])}
         return [side for side in sorted(sides) if not machine.ask(side)]
 
     until(lambda: _answers(machine), "prometheus did not start", prometheus)
+    told = 'restock_events_total{topic="stock-movements", outcome="accepted"} >= 1000'  # the shop's opening count
+    until(lambda: machine.ask(f"sum({told})"), "nothing comes from the shop", shop)
+    assert shop.stop() == 0, shop.tail()
     until(lambda: silent() == [], f"no series: {silent()}", prometheus)
     spoil(machine, settings.namespace)
     until(lambda: machine.ask(files.alerts()["RestockDeadLetters"]["expr"]), "the refused record rings nobody")

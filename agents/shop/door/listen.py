@@ -37,7 +37,7 @@ class Listener:
     def hear(self) -> Iterator[Heard]:
         """What was published since."""
         for message in self._consumer.consume(MOST, timeout=0):
-            if message.error() is not None:  # an end of a partition, or an error librdkafka retries
+            if message.error() is not None or message.value() is None:  # an end, what librdkafka retries, a deleted key
                 continue
             headers = dict(message.headers() or [])
             id = headers.get("ce_id", b"")
