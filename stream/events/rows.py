@@ -131,7 +131,7 @@ def decode(frame: bytes, offset: int) -> SkuRecord:
 
 def _sign(frame: bytes, offset: int) -> SkuRecord:
     if len(frame) != _SIGN.size or frame[_HEAD.size] not in (_IS_SWITCH, _IS_MOVED):
-        raise ValueError(f"neither rows nor a sign: {frame[:16]!r}")
+        raise ValueError(f"neither rows nor a switch nor a moved record: {frame[:16]!r}")
     *_, which, number = _SIGN.unpack(frame)
     return SkuRecord(offset, empty(), (), **{"switch" if which == _IS_SWITCH else "moved": number})
 
