@@ -136,7 +136,8 @@ def _listener(options: Options, settings: Settings) -> listen.Listener | None:
 def _rounds(options: Options, live: Live, sink: Sink, tale: Tale) -> Iterator[None]:
     """Tell what happened since, again and again, until the end; progress on standard error."""
     begin_ms = live.world.now_ms
-    pace = Pace(begin_ms, options.speed)
+    # In real time what a step has before now is told at once: a quarter of an hour behind, all of it would come late.
+    pace = Pace(now_ms() if options.live else begin_ms, options.speed)
     end_ms = begin_ms + round(options.days * DAY_MS) if options.days is not None else None
     begun, ticked, lined = steady_s(), 0.0, 0.0
     while True:
