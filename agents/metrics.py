@@ -104,6 +104,33 @@ FOLD_SECONDS = _histogram("fold_seconds", "Rows of one poll folded into state, a
 KEEP_SECONDS = _histogram("keep_seconds", "The fenced writes of one poll, one round trip to Redis.", SECONDS)
 PUBLISH_SECONDS = _histogram("publish_seconds", "One transaction of a relay: sent to acknowledged.", SECONDS)
 
+FORECAST_DAYS = _counter("forecast_days", "Days of SKU-locations that closed with a forecast, fully in stock.", "shelf")
+FORECAST_UNITS = _counter(
+    "forecast_units",
+    "Of those days: units `expected` by the forecast of the day before, units that `came`, and the sum of what it "
+    "`missed` (absolute).",
+    "shelf",
+    "what",
+)
+FORECAST_SUMS = _counter(
+    "forecast_sums", "Sums over lead time plus review that were forecast and came to their end.", "shelf"
+)
+FORECAST_COVERED = _counter(
+    "forecast_covered",
+    "Of those sums: how many were `under` the quantile told at a level, and `within` it (under, or just there): "
+    "coverage lies between the two, as demand is counted in whole units.",
+    "shelf",
+    "level",
+    "side",
+)
+SERVICE_DAYS = _counter(
+    "service_days",
+    "Days of SKU-locations with demand and known stock: `all`, those that began and ended `in_stock`, and the sum of "
+    "what was `promised` (the service level).",
+    "shelf",
+    "what",
+)
+
 PUBLISHED = _counter("published", "Outgoing messages acknowledged by Kafka.", "topic")
 OUTBOX_MESSAGES = _gauge("outbox_messages", "Messages kept and not yet known to be published.", "shelf")
 OUTBOX_STUCK_SECONDS = _gauge(

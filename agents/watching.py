@@ -6,11 +6,14 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import prometheus_client
 
 from agents import metrics
 from agents.clock import now_ms, steady_s
 from agents.intake.translate import Translated, translate
+from agents.planner import scorecard
 from agents.planner.agent import alerts_open, watermark_age_s
 from agents.planner.alerts import KINDS
 from agents.planner.shelf import Shelf
@@ -112,12 +115,39 @@ class MeasuredSender:
         metrics.SEND_SECONDS.observe(steady_s() - begun)
 
 
+class Score(NamedTuple):
+    """A counter of the scorecard, the metric that shows it, and how many of it make one there."""
+
+    counter: str
+    metric: prometheus_client.Counter
+    unit: int
+    labels: tuple[str, ...] = ()
+
+
+_UNITS = {"expected": scorecard.EXPECTED, "came": scorecard.CAME, "missed": scorecard.MISSED}
+_SIDES = {"under": scorecard.under, "within": scorecard.within}
+SCORES = (
+    Score(scorecard.DAYS, metrics.FORECAST_DAYS, 1),
+    Score(scorecard.SUMS, metrics.FORECAST_SUMS, 1),
+    *(Score(counter, metrics.FORECAST_UNITS, 1000, (what,)) for what, counter in _UNITS.items()),
+    *(
+        Score(counter(level), metrics.FORECAST_COVERED, 1, (f"{level:g}", side))
+        for side, counter in _SIDES.items()
+        for level in scorecard.LEVELS
+    ),
+    Score(scorecard.HELD, metrics.SERVICE_DAYS, 1, ("all",)),
+    Score(scorecard.IN_STOCK, metrics.SERVICE_DAYS, 1, ("in_stock",)),
+    Score(scorecard.PROMISED, metrics.SERVICE_DAYS, 1000, ("promised",)),
+)
+
+
 class PlannerWatcher:
     """Counts for the planner's `Watcher`; gauges of a shelf once a second, also while nothing comes."""
 
     def __init__(self) -> None:
         self._states: dict[int, Shelf] = {}
         self._looked_s: dict[int, float] = {}
+        self._scored: dict[int, dict[str, int]] = {}  # counters of the scorecard, as last looked at
         self._progress: dict[int, tuple[object, float]] = {}  # shelf -> how far its relay was, and since when
         self._queues: dict[int, tuple[Relay, Queue]] = {}
 
@@ -137,9 +167,18 @@ class PlannerWatcher:
         open_now = alerts_open(state)
         for kind in KINDS:
             metrics.ALERTS_OPEN.labels(shelf, kind).set(open_now.get(kind, 0))
+        self._score(shelf, state.counters)
         moving = Counter(t.status for its in state.transfers.values() for t in its if not t.outbound)
         for status in TRANSFER_OPEN:
             metrics.TRANSFERS_OPEN.labels(shelf, status).set(moving[status])
+
+    def _score(self, shelf: int, counters: Counter[str]) -> None:
+        """What the scorecard grew by since the last look; nothing for what was there when the shelf came to us."""
+        now = {score.counter: counters[score.counter] for score in SCORES}
+        before = self._scored.get(shelf, now)
+        self._scored[shelf] = now
+        for counter, metric, unit, labels in SCORES:
+            metric.labels(shelf, *labels).inc(max(0, now[counter] - before[counter]) / unit)
 
     def took(self, fold_seconds: float, keep_seconds: float, records: int) -> None:  # noqa: ARG002 - the port's
         """A poll is kept."""

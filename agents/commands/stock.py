@@ -92,6 +92,22 @@ def _print_explained(row: dict[str, Any]) -> None:
     for horizon in forecast["horizons"]:
         at = " ".join(f"{horizon['quantiles'][level]:8.1f}" for level in levels)
         print(f"  {str(horizon['days']) + ' days':20} {horizon['mean']:7.1f} {at}")
+    print(f"  its shelf: {_turned_out(forecast['shelf'])}")
+
+
+def _turned_out(card: dict[str, Any]) -> str:
+    """How forecasts and service of a shelf turned out, in a line."""
+    if not card["days"] or card["wape"] is None:
+        return "no day has closed yet to judge forecasts by"
+    said = (
+        f"over {card['days']:,} days forecasts were {card['bias']:+.1%} off on the whole and missed {card['wape']:.0%}"
+    )
+    if card["sums"]:
+        low, high = card["coverage"]["0.95"]
+        said += f"; of {card['sums']:,} sums {low:.1%} to {high:.1%} came within the 95 % quantile"
+    if card["in_stock"] is not None:
+        said += f"; in stock on {card['in_stock']:.1%} of days, {card['promised']:.1%} promised"
+    return said
 
 
 def _wanted(args: argparse.Namespace) -> dict[str, Sequence[bytes] | None]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.planner import machine, messages, plan
+from agents.planner import machine, messages, plan, scorecard
 from agents.planner.shelf import Shelf
 from stream.events.units import number_from_milli as units
 
@@ -37,6 +37,7 @@ def explained(shelf: Shelf, row: int) -> dict[str, Any]:
         "experts": sorted(experts, key=lambda e: -float(e["share"])),
         "horizons": horizons,
         "learnt_from_cycles": int(made.cycles[0]),
+        "shelf": scorecard.card(shelf.counters),
         "sentence": sentence(shelf, row),
     }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from agents.planner import days, forecasts, guards, learning, machine, plan, positions
+from agents.planner import days, forecasts, guards, learning, machine, plan, positions, scorecard
 from agents.planner.config import HISTORY_DAYS, LONG_AGO, NEVER
 from agents.planner.shelf import CLOSED_ONCE, LEARNING, Ahead, Rows, Shelf, Wake
 from stream.events.outgoing import Outgoing
@@ -221,6 +221,7 @@ def _learn(shelf: Shelf, rows: Rows, units_milli: Rows) -> None:
     units = np.maximum(units_milli, 0) / 1000.0
     day = learning.seen(shelf, rows, units, exposure(shelf, rows), plan.horizons(shelf, rows))
     closed = shelf.family.close(shelf.model[rows], shelf.commons.shared, day)
+    scorecard.score(shelf, rows, units, day.exposure, shelf.family.verdict(closed.told))
     shelf.model[rows] = closed.state
     shelf.hot["flags"][rows] |= LEARNING
     shelf.commons.tell(rows, closed.told)

@@ -236,6 +236,38 @@ STOCK = [
     ),
 ]
 
+FORECASTS = [
+    Panel(
+        "Coverage of the 95 % quantile",
+        "Share of sums over lead time plus review that came under it, and within it; 95 % should lie between the two.",
+        "percentunit",
+        {
+            "{{side}}": 'sum by (side) (increase(restock_forecast_covered_total{level="0.95"}[7d]))'
+            " / on () group_left sum(increase(restock_forecast_sums_total[7d]))"
+        },
+    ),
+    Panel(
+        "Error and bias",
+        "Absolute error as a share of demand, and expected over what came, over a week.",
+        "percentunit",
+        {
+            "error": 'sum(increase(restock_forecast_units_total{what="missed"}[7d]))'
+            ' / sum(increase(restock_forecast_units_total{what="came"}[7d]))',
+            "expected / came": 'sum(increase(restock_forecast_units_total{what="expected"}[7d]))'
+            ' / sum(increase(restock_forecast_units_total{what="came"}[7d]))',
+        },
+    ),
+    Panel(
+        "Service, realised and promised",
+        "Days of SKU-locations with demand that began and ended in stock, and service levels promised, over a week.",
+        "percentunit",
+        {
+            "{{what}}": 'sum by (what) (increase(restock_service_days_total{what!="all"}[7d]))'
+            ' / on () group_left sum(increase(restock_service_days_total{what="all"}[7d]))'
+        },
+    ),
+]
+
 NETWORK = [
     Panel(
         "Transfers open",
@@ -284,6 +316,7 @@ DASHBOARDS: dict[str, tuple[str, dict[str, list[Panel]]]] = {
             "How long it takes": TIMES,
             "Ledger and worker": LEDGER,
             "Stock": STOCK,
+            "Forecasts": FORECASTS,
             "Transfers": NETWORK,
         },
     ),

@@ -140,6 +140,18 @@ class Closing:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """Sums that were forecast and came to their end with a closing, m of them, at a row's first horizon.
+
+    `came_units` (m,) is what came, `quantile_units` (m, K) what had been told at `levels` (K).
+    """
+
+    came_units: Floats
+    quantile_units: Floats
+    levels: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Who carries a row at its first horizon: E experts by name, weights (n, E), recent loss (n, E) in units, and why.
 
@@ -191,6 +203,9 @@ class Family(Protocol):
 
     def close(self, state: State, shared: Shared, seen: Observation) -> Closing:
         """Learn one closed period a row; neither `state` nor `shared` is touched."""
+
+    def verdict(self, told: Told) -> Verdict:
+        """How forecasts turned out that came to their end, of what rows told; nothing where a family does not say."""
 
     def settle(self, shared: Shared, told: Told) -> Shared:
         """What all rows learn from those that closed; `told` in the order of their row numbers."""

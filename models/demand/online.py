@@ -40,6 +40,7 @@ from models.demand.contract import (
     Shared,
     State,
     Told,
+    Verdict,
 )
 from models.demand.places import ABSENT, LEVELS, K
 from models.demand.row_levels import MID, RATE_TIMES, SLOW, USUAL, PlanNames
@@ -104,6 +105,13 @@ class Online:
             self.known(shared), self._desk(seen.ahead), self._rows(state), places.words(told), self._seen(seen)
         )
         return Closing(state, told)
+
+    def verdict(self, told: Told) -> Verdict:
+        """How sums over the first horizon turned out."""
+        over = told["lesson"][:, 0][told["lesson"]["taught"][:, 0] > 0]
+        scale = over["scale"].astype(np.float64)
+        quantile = places.quantiles_of(over["final"]) * scale[:, None]
+        return Verdict(over["target"] * scale, np.nan_to_num(quantile), tuple(LEVELS.tolist()))
 
     def settle(self, shared: Shared, told: Told) -> Shared:
         """What all rows learn from those that closed."""
