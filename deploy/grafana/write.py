@@ -242,8 +242,9 @@ FORECASTS = [
         "Share of sums over lead time plus review that came under it, and within it; 95 % should lie between the two.",
         "percentunit",
         {
-            "{{side}}": 'sum by (side) (increase(restock_forecast_covered_total{level="0.95"}[7d]))'
-            " / on () group_left sum(increase(restock_forecast_sums_total[7d]))"
+            side: f'sum(increase(restock_forecast_covered_total{{level="0.95", side="{side}"}}[7d]))'
+            " / sum(increase(restock_forecast_sums_total[7d]))"
+            for side in ("under", "within")
         },
     ),
     Panel(
@@ -262,8 +263,9 @@ FORECASTS = [
         "Days of SKU-locations with demand that began and ended in stock, and service levels promised, over a week.",
         "percentunit",
         {
-            "{{what}}": 'sum by (what) (increase(restock_service_days_total{what!="all"}[7d]))'
-            ' / on () group_left sum(increase(restock_service_days_total{what="all"}[7d]))'
+            what: f'sum(increase(restock_service_days_total{{what="{what}"}}[7d]))'
+            ' / sum(increase(restock_service_days_total{what="all"}[7d]))'
+            for what in ("in_stock", "promised")
         },
     ),
 ]

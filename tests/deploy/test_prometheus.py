@@ -137,12 +137,16 @@ def test_each_fault_rings_its_alert() -> None:
 def test_a_rule_that_cannot_ring_is_seen(name: str, tmp_path: Path) -> None:
     """The stories have teeth: with one alert's expression made empty they fail."""
     spoilt = files.load(files.RULES)
-    for group in spoilt["groups"]:
+    for group in spoilt["groups"]:  # without the other alerts: they would only take time
+        group["rules"] = [rule for rule in group["rules"] if rule.get("alert") in (None, name)]
         for rule in group["rules"]:
             if rule.get("alert") == name:
                 rule["expr"] = f"({rule['expr']}) and vector(0) > 1"
+    spoilt["groups"] = [group for group in spoilt["groups"] if group["rules"]]
     (tmp_path / "rules.yml").write_text(files.yaml.safe_dump(spoilt))
     stories = files.load(files.RULES_TEST)
-    stories["tests"] = [story for story in stories["tests"] if name in str(story.get("alert_rule_test"))]
+    for story in stories["tests"]:
+        story["alert_rule_test"] = [one for one in story.get("alert_rule_test", []) if one["alertname"] == name]
+    stories["tests"] = [story for story in stories["tests"] if story["alert_rule_test"]]
     (tmp_path / "rules_test.yml").write_text(files.yaml.safe_dump(stories))
     assert promtool("test", "rules", str(tmp_path / "rules_test.yml")).returncode != 0
