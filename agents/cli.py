@@ -30,6 +30,7 @@ COMMANDS = {
     "topics": "agents.commands.topics",
     "replay": "agents.replay.command",
     "reconcile": "agents.reconcile.command",
+    "policy": "agents.policy.command",
     "plan": "agents.plan.command",
     "backtest": "agents.backtest.command",
     "rebalance": "agents.commands.rebalance",

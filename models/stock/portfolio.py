@@ -101,6 +101,18 @@ def for_budget(
     return _at(QuantileCurve(levels, quantile_units), cycle_units, unit_cost, worth, spent.multiplier * (1.0 + 1e-9))
 
 
+def at_levels(
+    levels: Floats,
+    quantile_units: Floats,
+    cycle_units: Floats,
+    service_level: Floats,
+    unit_cost: FloatsLike = 1.0,
+    worth: FloatsLike = 1.0,
+) -> Portfolio:
+    """What rows hold and miss at cycle service levels (n,) of their own; the multiplier is NaN, as there is none."""
+    return _held(QuantileCurve(levels, quantile_units), cycle_units, service_level, unit_cost, worth, np.nan)
+
+
 def level_for_fill_rate(levels: Floats, quantile_units: Floats, cycle_units: Floats, fill_rate: FloatsLike) -> Floats:
     """The cycle service level (n,) at which each row by itself reaches the `fill_rate` (n,) it was promised."""
     curve = QuantileCurve(levels, quantile_units)
@@ -140,6 +152,18 @@ def _at(
     cost = np.broadcast_to(np.asarray(unit_cost, dtype=np.float64), (n,))
     value = np.broadcast_to(np.asarray(worth, dtype=np.float64), (n,))
     level = np.clip(value / (value + multiplier * cost), LOWEST_LEVEL, HIGHEST_LEVEL)
+    return _held(curve, cycle_units, level, cost, value, multiplier)
+
+
+def _held(
+    curve: QuantileCurve,
+    cycle_units: Floats,
+    level: Floats,
+    unit_cost: FloatsLike,
+    worth: FloatsLike,
+    multiplier: float,
+) -> Portfolio:
+    cost, value = (np.broadcast_to(np.asarray(amount, np.float64), level.shape) for amount in (unit_cost, worth))
     units, short = curve.at(level)
     left = units - curve.mean_units + short
     asked = float((value * cycle_units).sum())

@@ -1,0 +1,1 @@
+"""One multiplier over all rows, told as policies."""

@@ -1,0 +1,99 @@
+"""`restock policy`: the service level of every SKU-location from one asked total, with the least money in stock."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from typing import Any
+
+from agents import clock
+from agents.commands.output import show
+from agents.commands.parsing import add_command, add_json
+from agents.settings import Settings
+from stream.errors import SetupError
+
+COLUMNS = ("sku", "location", "unit_cost", "level_now", "level", "stock_now", "stock")
+
+
+def add_parser(subparsers: Any) -> None:
+    """The parser of `restock policy`."""
+    parser = add_command(
+        subparsers,
+        "policy",
+        "Set service levels so that a total fill rate, or a budget, is met with the least money in stock.",
+        "restock policy --fill-rate 0.97\nrestock policy --budget 250000 --worth margin --apply",
+        more="""Equal service for every row holds dear things that earn little. One price of money for all rows gives
+        each its own level: nothing is sent until --apply, which publishes a catalog.policy for every row whose level
+        changes; they hold from their place in the log on, and what the policy said besides stays.""",
+    )
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument("--fill-rate", type=float, metavar="SHARE", help="of all demand to be served, as 0.97")
+    asked.add_argument("--budget", type=float, metavar="MONEY", help="to be left in stock at most, on average")
+    parser.add_argument(
+        "--worth", choices=("units", "margin"), default="units", help="what serving a unit is worth (default: 1 each)"
+    )
+    parser.add_argument("--apply", action="store_true", help="publish the policies")
+    parser.add_argument("--namespace", help="overrides RESTOCK_NAMESPACE")
+    add_json(parser)
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Print every row's level as it is and as it would be."""
+    from agents.policy import portfolio
+
+    if args.fill_rate is not None and not 0.0 < args.fill_rate < 1.0:
+        raise SetupError(f"--fill-rate {args.fill_rate} is no share", "it lies above 0 and under 1", "write 0.97")
+    if args.budget is not None and args.budget <= 0:
+        raise SetupError(f"--budget {args.budget} buys nothing", hint="give an amount of money above 0")
+    if args.namespace is not None:
+        settings = settings.changed(namespace=args.namespace)
+    shelves = asyncio.run(_shelves(settings))
+    found = portfolio.weighed(shelves, fill_rate=args.fill_rate, budget=args.budget, worth=args.worth)
+    show([row._asdict() for row in found.rows], args.json, COLUMNS)
+    _summary(found)
+    if args.apply:
+        _apply(settings, list(portfolio.facts(found, shelves, clock.now_ms())))
+    return 0
+
+
+async def _shelves(settings: Settings) -> list[Any]:
+    """Every shelf as the ledger has it, each as of its own offset."""
+    from agents.planner import keeping
+    from agents.wiring import planner_config
+    from stream.ledger.redis_ledger import RedisLedger
+
+    ledger, found = RedisLedger(settings.redis_url, settings.namespace, timeout_s=settings.redis_timeout_ms / 1000), []
+    try:
+        for shelf in range(settings.shelves):
+            peek = await ledger.peek(shelf, dict.fromkeys(("meta", "shared", "facts", "hot", "model")))
+            if peek.sections["meta"]:
+                config = keeping.begun_with(planner_config(settings, shelf), peek.sections["meta"])
+                found.append(keeping.load(config, peek.sections, peek.place.offset))
+    finally:
+        await ledger.close()
+    return found
+
+
+def _summary(found: Any) -> None:
+    print(
+        f"{len(found.rows):,} SKU-locations: money in stock {found.money_now:,.2f} now, {found.money:,.2f} then; "
+        f"fill rate {found.fill_rate_now:.2%} now, {found.fill_rate:.2%} then",
+        file=sys.stderr,
+    )
+    if found.without_cost:
+        print(
+            f"of {found.without_cost:,} the unit_cost is not known: the mean of the others stands in, 1 where none is",
+            file=sys.stderr,
+        )
+
+
+def _apply(settings: Settings, records: list[Any]) -> None:
+    from agents import abilities
+    from agents.replay.publish import Publisher
+
+    publisher = Publisher(settings, asyncio.run(abilities.has_transactions(settings.brokers)))
+    for record in records:
+        publisher.send(record)
+    publisher.flush()
+    print(f"published {len(records):,} policies; they hold once a worker has folded them", file=sys.stderr)
