@@ -156,13 +156,13 @@ def multiple(columns: Floats, effect: Floats) -> float:
 
 @piece
 def week_ratios(w: Floats, shape: Shape, everybody: Floats, ratios: Floats) -> None:
-    """The row's ratio of each place in the season (season,), drawn to everybody's."""
-    prior = 4.0 * w[UNITS + SLOW] / max(w[EXPECTED + SLOW], 1e-9) + 3.0
+    """The row's ratio of each place in the season (season,), drawn to everybody's; one on average."""
+    prior, total = 4.0 * w[UNITS + SLOW] / max(w[EXPECTED + SLOW], 1e-9) + 3.0, 0.0
     for i in range(shape.season):
-        if shape.season == 1:
-            ratios[i] = 1.0
-        else:
-            ratios[i] = (w[WEEK + i] + prior * everybody[i]) / (w[shape.week_expected + i] + prior)
+        ratios[i] = (w[WEEK + i] + prior * everybody[i]) / (w[shape.week_expected + i] + prior)
+        total = total + ratios[i]
+    for i in range(shape.season):
+        ratios[i] = ratios[i] * shape.season / total if total > 0 and shape.season > 1 else 1.0
 
 
 @kernel
@@ -334,13 +334,20 @@ def _teach(
 
 
 @piece
+def _doubt(seen: float) -> float:
+    """Periods without demand that a new row is taken to have had: one, and after three weeks none in all memories."""
+    return 1.0 / (1.0 + seen * seen / 8.0)
+
+
+@piece
 def _learn_levels(
     w: Floats, memories: Floats, units: float, expected: float, unhindered: float, exposure: float
 ) -> None:
+    doubt, less = _doubt(w[SEEN]), _doubt(w[SEEN] + 1.0)
     for i in range(len(memories)):
         kept = 1.0 - 1.0 / memories[i]
         w[UNITS + i] = kept * w[UNITS + i] + units
-        w[EXPECTED + i] = kept * w[EXPECTED + i] + expected
+        w[EXPECTED + i] = kept * max(w[EXPECTED + i] - doubt, 0.0) + expected + less
     if exposure >= FULLY_SEEN:
         for i in range(len(MEMORIES_CLEAN)):
             kept = 1.0 - 1.0 / MEMORIES_CLEAN[i]

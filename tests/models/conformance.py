@@ -171,6 +171,18 @@ def check_unseen_teaches_nothing(family: Family, seed: int) -> None:
     np.testing.assert_allclose(after_out.mean_period_units, before_out.mean_period_units, rtol=0.35, atol=1e-9)
 
 
+def check_steady(family: Family, others: int, seed: int, periods: int = 60) -> None:
+    """Rows that sell the same every period are forecast at it within 1 %, a period and every sum, among `others`."""
+    rate = np.array([0.3, 1.0, 20.0, 5000.0]) if others else np.array([20.0])
+    world = believable(family, seed, others + len(rate), periods)
+    world.units[:, others:], world.exposure[:, others:] = rate, 1.0
+    world.plan = np.zeros((0, 0, 0))
+    out = look(family, world, *run(family, world))
+    np.testing.assert_allclose(out.mean_period_units[others:], rate, rtol=0.01)
+    expected = (rate[:, None] * world.horizons[others:])[:, 1:]  # the first horizons are of any length up to 90 periods
+    np.testing.assert_allclose(out.mean_sum_units[others:, 1:], expected, rtol=0.01)
+
+
 def check_fresh_asks_for_nothing(family: Family) -> None:
     """A row nobody has asked for forecasts zero at every level, so its reorder point is zero."""
     state, shared = family.fresh(np.arange(3)), family.fresh_shared()

@@ -40,6 +40,12 @@ def test_a_day_not_seen_teaches_nothing():
     c.check_unseen_teaches_nothing(FAMILY, 5)
 
 
+@pytest.mark.parametrize("others", [0, 20])
+def test_steady_demand_is_forecast_as_it_is(others):
+    """A row that sells 20 a day is forecast at 20 a day, alone or beside rows of every kind."""
+    c.check_steady(FAMILY, others, 12)
+
+
 def test_it_explains_itself():
     """Weights sum to one, losses are finite, guests that never came say so."""
     c.check_explains(FAMILY, 6)
