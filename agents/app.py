@@ -22,6 +22,7 @@ from agents.settings import Settings
 from agents.solving import solve_apart
 from agents.version import installed_version
 from agents.web import Web
+from models.demand.warm import warm
 from stream.ledger.kafka_publisher import KafkaPublisher
 from stream.ledger.office import RedisOffice
 from stream.ledger.redis_ledger import RedisLedger
@@ -108,11 +109,14 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[App, RedisLedger, Ne
 
 
 def warm_up() -> None:
-    """Import what the first batch would import: `pa.array(list)` brings pandas, a second inside the loop.
+    """Import and compile what the first batch would: `pa.array(list)` brings pandas, a second inside the loop; loops
+    that no earlier process left compiled take 20 s, in which a worker in the group would answer nothing.
 
     What is imported by then stays: the garbage collector need not look at it.
     """
     pa.array([1])
+    log.info("making the forecaster's loops ready: 20 s the first time on a machine")
+    warm()
     gc.freeze()
     gc.set_threshold(GC_ALLOCATIONS, 10, 100)
     sys.setswitchinterval(SWITCH_S)
