@@ -54,7 +54,7 @@ def changes(shelf: Shelf, expected: Place, messages: Any, views: int) -> Write:
             "transfers": shelf.pack_transfers(),
         },
         messages,
-        readable(shelf, view),
+        readable(shelf, view) if len(view) else {},
     )
     shelf.dirty_hot[hot] = shelf.dirty_model[model] = shelf.dirty_view[view] = False
     if not shelf.dirty_view[:n].any():

@@ -282,8 +282,8 @@ class Shelf:
         return out
 
     def _tail(self, row: int) -> bytes:
-        orders, alerts, ahead = self.orders.get(row), self.alerts.get(row), self.ahead.get(row)
-        return _tail_encode((orders or [], dict(sorted((alerts or {}).items())), dict(sorted((ahead or {}).items()))))
+        alerts, ahead = self.alerts.get(row, {}), self.ahead.get(row, {})
+        return _tail_encode((self.orders.get(row, []), _by_key(alerts), _by_key(ahead)))
 
     def pack_transfers(self) -> dict[bytes, bytes | None]:
         """Open transfers of the rows where they changed since the last call; None where none is left."""
@@ -350,6 +350,10 @@ class Shelf:
             self.commons.replace(before.fields())
             versions.version(self.version).switch(self)
         self.readers = max(self.readers, self.version)
+
+
+def _by_key(kept: dict[Any, Any]) -> dict[Any, Any]:
+    return kept if len(kept) < 2 else dict(sorted(kept.items()))
 
 
 def unpacked(hot: bytes) -> tuple[Any, bytes]:

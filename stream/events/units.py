@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ MILLI = 1000
 _DECIMAL = re.compile(r"(-?)([0-9]{1,12})(?:\.([0-9]{1,3})0*)?")
 
 
+@lru_cache(maxsize=4_096)  # a record's quantities are read as they are checked and again for its rows
 def milli_from_number(units: float) -> int:
     """Thousandths in a number of units. Raises ValueError saying what is wrong.
 
