@@ -28,7 +28,7 @@ class Table(NamedTuple):
 
 def checked(plan: Plan, parsed: pa.RecordBatch) -> Table:
     """Every column of a parsed lot, checked and in its inside form."""
-    found = pc.fill_null(pc.index_in(parsed.column("type"), value_set=plan.types), -1)
+    found = filled(pc.index_in(parsed.column("type"), value_set=plan.types), -1)
     known = found.to_numpy().astype(np.int64)
     good, codes = known >= 0, np.maximum(known, 0)
     columns: dict[str, Any] = {}
@@ -86,11 +86,18 @@ def valid(column: pa.Array) -> Bools:
     return np.asarray(column.is_valid().to_numpy(zero_copy_only=False))
 
 
+def filled(column: pa.Array, value: Any) -> pa.Array:
+    """The column with a value for its nulls. Most have none, and Arrow takes 15 us to find nothing to fill."""
+    return column if column.null_count == 0 else pc.fill_null(column, value)
+
+
 def _check_text(column: pa.Array) -> tuple[Any, Bools]:
-    lengths = pc.fill_null(pc.binary_length(column), 0).to_numpy()
+    if column.null_count == len(column):
+        return column, np.zeros(len(column), np.bool_)
+    lengths = filled(pc.binary_length(column), 0).to_numpy()
     fine = lengths > 0
     if len(lengths) and lengths.max() > MOST_TEXT_CHARS:  # bytes; characters are never more
-        fine &= pc.fill_null(pc.utf8_length(column), 0).to_numpy() <= MOST_TEXT_CHARS
+        fine &= filled(pc.utf8_length(column), 0).to_numpy() <= MOST_TEXT_CHARS
     return column, fine
 
 
@@ -99,7 +106,7 @@ def _check_id(column: pa.Array) -> tuple[Any, Bools]:
     data = column.buffers()[2]
     if data is not None and not np.frombuffer(data, np.uint8).all():  # a zero byte somewhere, perhaps only padding
         holds = pc.match_substring(column.cast(pa.binary()), b"\x00")
-        fine = fine & ~pc.fill_null(holds, False).to_numpy(zero_copy_only=False)
+        fine = fine & ~filled(holds, False).to_numpy(zero_copy_only=False)
     return column, fine
 
 
@@ -108,16 +115,16 @@ def _check_instant(column: pa.Array) -> tuple[Any, Bools]:
 
 
 def _check_units(column: pa.Array) -> tuple[Any, Bools]:
-    return milli_from_column(pc.fill_null(column, 0.0).to_numpy())
+    return milli_from_column(filled(column, 0.0).to_numpy())
 
 
 def _check_money(column: pa.Array) -> tuple[Any, Bools]:
-    money = pc.fill_null(column, np.nan).to_numpy()
+    money = filled(column, np.nan).to_numpy()
     return money, (money >= 0) & (money <= MOST_MONEY)
 
 
 def _check_flag(column: pa.Array) -> tuple[Any, Bools]:
-    flags = np.asarray(pc.fill_null(column, False).to_numpy(zero_copy_only=False))
+    flags = np.asarray(filled(column, False).to_numpy(zero_copy_only=False))
     return flags, np.ones(len(flags), np.bool_)
 
 

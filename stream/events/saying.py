@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from xxhash import xxh3_64_intdigest
 
-from stream.events.checking import Table, valid
+from stream.events.checking import Table, filled, valid
 from stream.events.instants import Ints
 from stream.events.kinds import Flag, Kind
 from stream.events.reading import COMING_LINE, REFERENCE_FIELDS, Row
@@ -30,23 +30,25 @@ _AT_BOTH_ENDS: Final = (Kind.TRANSFER_LEFT, Kind.TRANSFER_APPROVED, Kind.TRANSFE
 
 def _hash(names: pa.Array) -> Hashes:
     """xxh3_64 of each string; 0 where null."""
-    raw = pc.fill_null(names, "").cast(pa.binary()).to_numpy(zero_copy_only=False)
+    if names.null_count == len(names):
+        return np.zeros(len(names), np.uint64)
+    raw = filled(names, "").cast(pa.binary()).to_numpy(zero_copy_only=False)
     hashes = np.fromiter(map(xxh3_64_intdigest, raw), np.uint64, len(raw))
     return hashes if names.null_count == 0 else np.where(valid(names), hashes, np.uint64(0))
 
 
 def _hash_of(names: pa.Array, parts: pa.Array | str) -> Hashes:
     """`reading.hash_of` of columns."""
-    return _hash(pc.binary_join_element_wise(pc.fill_null(names, ""), parts, "\x00"))
+    return _hash(pc.binary_join_element_wise(filled(names, ""), parts, "\x00"))
 
 
 def _order_rows(plan: Plan, table: Table) -> dict[str, Any]:
     record, lines = table.columns, table.lines
-    line_id = pc.fill_null(lines["line_id"], "")
+    line_id = filled(lines["line_id"], "")
     parent = pa.array(table.parent)
     placed = plan.kinds[table.codes] == Kind.ORDER_PLACED
     at_once = np.where(record["fulfilled"] & placed, np.uint8(Flag.SOLD_AT_ONCE), np.uint8(0))
-    event_hash = _hash_of(pc.fill_null(record["event_id"], "").take(parent), line_id)
+    event_hash = _hash_of(filled(record["event_id"], "").take(parent), line_id)
     table.good[table.parent[_again(event_hash, table.parent)]] = False
     return {
         "record": table.parent,
@@ -56,7 +58,7 @@ def _order_rows(plan: Plan, table: Table) -> dict[str, Any]:
         "location": lines["location"],
         "milli": lines["quantity"],
         "event_hash": event_hash,
-        "order_hash": _hash_of(pc.fill_null(record["order_id"], "").take(parent), line_id),
+        "order_hash": _hash_of(filled(record["order_id"], "").take(parent), line_id),
         "cart_hash": _hash(record["cart_id"])[table.parent],
         "price": lines["unit_price"],
         "flags": at_once[table.parent],
@@ -98,7 +100,7 @@ def _movement_rows(plan: Plan, table: Table) -> dict[str, Any]:
     kinds = plan.kinds[table.codes]
     to_location = record["to_location"]
     received = pa.array(kinds == Kind.TRANSFER_ARRIVED)
-    table.good[pc.fill_null(pc.equal(record["location"], to_location), False).to_numpy(zero_copy_only=False)] = False
+    table.good[filled(pc.equal(record["location"], to_location), False).to_numpy(zero_copy_only=False)] = False
     rows = {
         "record": table.parent,
         "line": table.line,
@@ -177,4 +179,4 @@ def _array(column: Any, field: pa.Field, n: int) -> pa.Array:
         return pa.array(np.full(n, _BLANK.get(field.name, 0), field.type.to_pandas_dtype()))
     if isinstance(column, np.ndarray):
         return pa.array(column.astype(field.type.to_pandas_dtype(), copy=False))
-    return column if field.nullable else pc.fill_null(column, "")
+    return column if field.nullable else filled(column, "")

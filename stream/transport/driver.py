@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -38,9 +37,6 @@ SCHEME = "restock"
 FETCH_S = 0.1  # how long one fetch may wait: after it, newly taken partitions are asked for too
 # A poll costs some 3 ms whatever it brings: at 1,000 orders/s one every 10 ms brings ten. Full polls follow at once.
 PACE_S, FEW_RECORDS = 0.01, 500
-# While records come one after the other a node gathers for a moment before it answers: answered record by record,
-# fetches of 21 partitions took a third of the worker's time at 1,000 orders/s and more of the broker's.
-GATHER_MS, GATHER_BYTES, GATHER_WITHIN_S = 10, 64 << 10, 0.05
 FETCH_BUSY_S = 0.02  # the same while a desk is full: soon enough to notice that it has room again
 NOTE_S = 5.0  # a commit for lag tools that takes longer is given up
 LAST_NOTE_S = 1.0  # the same while somebody waits for our partitions
@@ -78,7 +74,6 @@ class Thread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
         self.era = 0  # grows with every revocation: positions asked for in an older era are not used
         self.stamps: dict[TP, int] = {}
         self.cursors: dict[TP, int] = {}  # taken partitions: where the next batch starts
-        self._found_s = 0.0  # when records were last found
         super().__init__(*args, **kwargs)
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
@@ -107,19 +102,9 @@ class Thread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
         except OffsetOutOfRangeError as error:
             self._check_out_of_range(error)
             return []
-        self._gather(consumer._fetcher, bool(records))
         # No await from the drain to here, so that no seek can come between a fetch and its stamp. (Stamped on the main
         # loop, records fetched *after* a seek carried the stamp of before it and were thrown away: a silent loss.)
         return [self._stamp(TP(*key), found) for key, found in records.items() if found and TP(*key) in self.cursors]
-
-    def _gather(self, fetcher: Any, found: bool) -> None:
-        """Let fetches from here on gather where records come often, else be answered with the first one."""
-        since_s, wait_ms = time.monotonic() - self._found_s, self.app.pace.fetch_wait_ms
-        if found:
-            self._found_s += since_s
-        often = since_s < GATHER_WITHIN_S
-        fetcher._fetch_min_bytes = GATHER_BYTES if often else 1
-        fetcher._fetch_max_wait_ms = min(GATHER_MS, wait_ms) if often else wait_ms
 
     def _stamp(self, tp: TP, found: Sequence[Any]) -> Stamped:
         state = self._ensure_consumer()._subscription.subscription.assignment.state_value(TopicPartition(*tp))
