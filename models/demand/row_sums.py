@@ -58,7 +58,7 @@ GROUPS = 128  # buckets of each kind of like rows; the first of all is everybody
 DRIFT_LEVELS = (FAST, MID, USUAL, SLOW, LONG)
 SIGNAL_FEATURES = 4  # viewed, added, removed, abandoned
 
-KEPT = 0.97  # pooled errors' means look back about 33 periods
+KEPT = 0.985  # pooled errors' means look back about 67 periods
 YOUNG_WEIGHT = 3.0  # a new row's error counts as the prior's for this many periods
 PRIOR_ERROR = 0.35  # of the row's scale
 BASES = 9

@@ -44,7 +44,7 @@ from models.demand.row_sums import (
 BAND_EDGES = np.array([2, 3, 5, 7, 9, 13, 17, 25, 41, 65])  # horizons 1, 2, 3-4, 5-6, 7-8, 9-12, ... share coefficients
 BANDS = len(BAND_EDGES) + 1
 MEMORIES_PERIODS = (40.0, 120.0, 400.0)  # of shocks, not of rows
-RIDGE, SEGMENT_RIDGE = 0.3, 1.5
+RIDGE, SEGMENT_RIDGE = 0.1, 0.5
 PRIOR_SPREADS = np.array([-0.05, 0.7, 1.3, 1.8, 2.3, 3.0])
 PRIOR_BLEND = np.array([0.05, 0.2, 0.3, 0.25, 0.2])  # of the levels of 7, 14, 28, 90, 365 periods
 MOST_LESSONS = 8192  # a band and period: more rows of one period say the same
@@ -52,7 +52,7 @@ FLAT_SHARE, FLAT_LEAST = 0.07, 0.002
 ERROR_KEPT = 0.95
 
 BINS = 256  # of u / (2 + |u|), u a pooled error in the row's spreads: 0.015 wide at 0
-POOL_KEPT = 1.0 - 1.0 / 60.0
+POOL_KEPT = 1.0 - 1.0 / 150.0
 POOL_LEAST = 100.0  # a segment counts for itself beyond this many errors
 FARTHEST_ERROR = 24.0
 MEAN_LEAST = 1000.0  # errors until half of their mean is believed: horizons seen in full are the quiet ones
