@@ -175,6 +175,8 @@ class Mover:
     def _prepare_topics(self, copies: Mapping[int, ShelfCopy]) -> None:
         for name in topics_admin.grow(installation(self._after)):  # 4
             self._say(f"{name} has its partitions")
+        self._reader.close()  # its client would go on believing in the old number for minutes
+        self._reader = Reader(self._after.brokers, self._after.namespace)
         self._append_moved(copies)  # 5
         self._say("every log of a shelf begins anew")
         gone = self._delete_moved(copies)  # 6

@@ -35,7 +35,6 @@ BEFORE, AFTER = 2, 4
 LAST_WORDS = (  # of lives of the command, one after the other
     "shelf 1: ",
     "snapshot ",
-    "supply has its partitions",
     "every log of a shelf begins anew",
     "shelf 2: ",
 )
