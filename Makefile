@@ -52,9 +52,9 @@ test: test-pure test-kafka ## All tests (about 10 minutes on 2 cores); ARGS="-k 
 test-pure: $(READY) ## Only the tests that need no real Kafka
 	$(BIN)/python -m pytest -n 2 -m "not kafka and not soak" $(ARGS)
 
-# one process: they kill workers, brokers and Redis, and share one Kafka
+# two processes, each with a Kafka of its own, which its tests share: they kill workers, brokers and Redis, and mostly wait
 test-kafka: $(READY) ## Only the tests against a real Apache Kafka
-	$(BIN)/python -m pytest -m "kafka and not soak" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "kafka and not soak" $(ARGS)
 
 check: $(READY) ## Format, lint, strict types
 	$(BIN)/ruff format --check .
