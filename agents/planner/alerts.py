@@ -7,12 +7,12 @@ whichever is more, before the alert clears; stocked_out clears with the first un
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from agents.planner import messages
+from agents.planner import life, messages
 from agents.planner.config import DAY_MS, NEVER
-from agents.planner.shelf import Alert
+from agents.planner.shelf import Alert, Order
 from stream.events.instants import text_from_ms as instant
 from stream.events.outgoing import Outgoing
 from stream.events.units import number_from_milli as units
@@ -180,9 +180,7 @@ def next_change_ms(shelf: Shelf, row: Row, age_ms: int) -> int:
     return old_ms if old_ms > age_ms else NEVER
 
 
-def imminent_days(row: Row, now_ms: int) -> float:
+def imminent_days(orders: Sequence[Order], lead_days: float, now_ms: int) -> float:
     """Days until the next confirmed receipt, else the lead time; at least one."""
-    expected = [o.expected_ms for o in row.orders if o.expected_ms > 0 and o.status in ("confirmed", "part_received")]
-    if not expected:
-        return max(float(row.policy.lead_days), 1.0)
-    return max((min(expected) - now_ms) / DAY_MS, 1.0)
+    expected = [o.expected_ms for o in orders if o.expected_ms > 0 and o.status in life.CONFIRMED]
+    return max((min(expected) - now_ms) / DAY_MS if expected else float(lead_days), 1.0)

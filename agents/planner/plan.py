@@ -10,7 +10,7 @@ from scipy.special import ndtri
 
 from agents.planner import alerts, learning
 from agents.planner.config import NEVER
-from agents.planner.machine import Row, take
+from agents.planner.machine import Row
 from agents.planner.shelf import Rows, Shelf
 from agents.planner.versions import FIRST
 from models.demand.contract import Outlook
@@ -59,10 +59,11 @@ def replan(shelf: Shelf, rows: Rows, now_ms: Rows, also_days: tuple[int, ...] = 
     where order cost, unit cost and holding rate are known, else a set cover.
     """
     hot, p = shelf.hot, shelf.policy[rows]
-    wait = whole_days(p["lead_days"])
+    days = p["lead_days"].copy()
     for i, row in enumerate(rows.tolist()):
         if row in shelf.orders:
-            wait[i] = whole_days(np.array(alerts.imminent_days(take(shelf, [row])[row], int(now_ms[i]))))
+            days[i] = alerts.imminent_days(shelf.orders[row], days[i], int(now_ms[i]))
+    wait = whole_days(days)
     wanted = (_wanted_1 if shelf.version == FIRST else _wanted)(shelf, rows, wait, also_days)
     rate = wanted.rate_day
     step = np.minimum(np.maximum(p["pack_milli"], 1), 1000)
@@ -139,7 +140,7 @@ def outlook(shelf: Shelf, rows: Rows, horizons: Rows, levels: Floats, open_day: 
 
 def replan_imminent(shelf: Shelf, row: Row, now_ms: int) -> None:
     """A promise of supply changed: until when must the stock last now?"""
-    wait = whole_days(np.array([alerts.imminent_days(row, now_ms)]))
+    wait = whole_days(np.array([alerts.imminent_days(row.orders, row.policy.lead_days, now_ms)]))
     step = np.array([min(max(row.policy.pack_milli, 1), 1000)])
     units = _imminent(shelf, np.array([row.number]), wait, np.array([row.day]))
     row.imminent_point = int(reorder.to_milli_up(units, step)[0])

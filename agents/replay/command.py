@@ -17,6 +17,7 @@ from stream.errors import SetupError
 FORMATS = ("orders", "carts", "uci-online-retail", "jd-actions", "rees46")  # a test holds it to formats.catalogue
 LOCAL_NAMESPACE = "replay"
 LOCAL_MARK_INTERVAL_MS = 50  # nobody shares the embedded broker: marks may come as often as they like
+UNANSWERED_HOURS = 8_760
 
 
 def add_parser(subparsers: Any) -> None:
@@ -61,7 +62,9 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--speed", default="max", metavar="max|60x", help="event time over wall time (default: max)")
     parser.add_argument("--initial-stock", metavar="N|days:N", help="received of every SKU just before the first day")
     parser.add_argument(
-        "--with-supplier", action="store_true", help="answer replenishments, and deliver after a lead time"
+        "--with-supplier",
+        action="store_true",
+        help="answer replenishments, and deliver after a lead time (without: with --local proposals stay open)",
     )
     parser.add_argument(
         "--supplier-lead-days",
@@ -112,6 +115,8 @@ def _settings(args: argparse.Namespace, settings: Settings) -> Settings:
     changes: dict[str, Any] = {}
     if args.local:
         suits = {"namespace": LOCAL_NAMESPACE, "clock": "event", "mark_interval_ms": LOCAL_MARK_INTERVAL_MS}
+        if not args.with_supplier:  # see Without a supplier in docs/replay.md
+            suits["proposal_expiry_hours"] = UNANSWERED_HOURS
         changes |= {name: value for name, value in suits.items() if name not in settings.model_fields_set}
     changes |= {name: getattr(args, name) for name in ("namespace", "clock") if getattr(args, name) is not None}
     warm = _instant(args.warm_until)

@@ -1,0 +1,22 @@
+"""What a replay with a worker of its own is set to, where nobody set it."""
+
+from __future__ import annotations
+
+from agents import cli
+from agents.replay import command
+from agents.settings import Settings, load
+
+
+def settings_of(*words: str, **said: int) -> Settings:
+    """The settings `restock replay FILE WORDS` would give its worker."""
+    args = cli.parser(["replay"]).parse_args(["replay", "file.csv", *words])
+    return command._settings(args, load(**said))
+
+
+def test_proposals_nobody_answers_stay_open() -> None:
+    """Only with --local, without a supplier, and where nobody said otherwise."""
+    usual = Settings.model_fields["proposal_expiry_hours"].default
+    assert settings_of("--local").proposal_expiry_hours == command.UNANSWERED_HOURS
+    assert settings_of("--local", "--with-supplier").proposal_expiry_hours == usual
+    assert settings_of().proposal_expiry_hours == usual
+    assert settings_of("--local", proposal_expiry_hours=48).proposal_expiry_hours == 48
