@@ -27,7 +27,7 @@ from stream.ledger.kafka_publisher import KafkaPublisher
 from stream.ledger.office import RedisOffice
 from stream.ledger.redis_ledger import RedisLedger
 from stream.transport import topics_admin
-from stream.transport.app import App, build, serve
+from stream.transport.app import App, build, serve, watch_standstill
 from stream.transport.sender import KafkaSender
 
 # A poll of 4,000 orders makes some 50,000 objects that are gone, by their reference counts, before the next one. At the
@@ -53,7 +53,8 @@ async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
     async with worker(settings) as (app, ledger, network):
         web = Web(settings.web_host, settings.web_port, app.waiting_for)
         await web.start()
-        beside = [asyncio.create_task(work) for work in (*_watches(app, ledger), network.run())]
+        watches = (*_watches(app, ledger), watch_standstill(app))
+        beside = [asyncio.create_task(work) for work in (*watches, network.run())]
         try:
             await serve(app, stop)
         finally:

@@ -25,6 +25,8 @@ from stream.transport.members import group_of
 from stream.transport.port import IntakeWork, PlannerWork
 
 IDLE_S = 0.1  # how often the planner is asked for idle work while nothing comes
+LOOK_S = 1.0
+STANDSTILL_S = 30.0  # a resume follows what was taken within milliseconds
 STOP_S = 20.0  # the work in hand is one poll; a worker that is not done by then is ended anyway
 DOOM_S = 5.0  # the same where something went wrong: leave the group if that is quick
 REBALANCE_S = 60.0  # longest a member may take to finish its work in hand when partitions move
@@ -113,6 +115,10 @@ class App(faust.App):  # type: ignore[misc]
             return "partitions to be assigned"
         lacking = [desk.name for desk in self.desks if set(desk.mine(list(self._assignment))) != desk.kept.keys()]
         return f"partitions of {' and '.join(lacking)} to be taken" if lacking else ""
+
+    def standing_still(self) -> bool:
+        """Whether everything assigned is taken and yet reading was never resumed: only Faust could, and it did not."""
+        return self.waiting_for() == "" and len(self._assignment) > 0 and not self._consumer.flow_active
 
     def doom(self, error: BaseException) -> None:
         """End the process because of this; the first reason counts."""
@@ -224,6 +230,25 @@ def _intake_idle(app: App, work: Any, desk: Desk, interval_s: float) -> Any:
                 await work.idle(*await app.consumer.at_end(desk))
 
     return idle
+
+
+async def watch_standstill(app: App, patience_s: float = STANDSTILL_S) -> None:
+    """End a worker that stands still: its partitions wait for nobody else while it is in the group.
+
+    Seen once in a storm of kills: after its last rebalance a worker's flow stayed stopped, and it said nothing.
+    """
+    stood_s = 0.0
+    while stood_s < patience_s:
+        await asyncio.sleep(LOOK_S)
+        stood_s = stood_s + LOOK_S if app.standing_still() else 0.0
+    held = sum(len(desk.kept) for desk in app.desks)
+    app.doom(
+        Away(
+            "reading was not resumed after a rebalance",
+            f"{held} partitions were held and not read for {patience_s:.0f} s",
+            "start the worker again; it goes on where the ledger stands",
+        )
+    )
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
