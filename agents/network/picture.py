@@ -26,6 +26,7 @@ from models.network.transfer import Goods, Lanes, Picture
 Floats = npt.NDArray[np.float64]
 
 LEVELS = np.array([0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99])
+LEAST_COST = 0.01  # money to move a unit: on lanes that cost nothing, a unit that never sells would move for nothing
 DAYS_YEAR = 365
 
 
@@ -149,7 +150,7 @@ def _lanes(ways: dict[tuple[str, str], dict[str, Any]], places: dict[str, int], 
     lanes = Lanes(
         np.array([places[sender] for sender, _ in ways], np.int64),
         np.array([places[receiver] for _, receiver in ways], np.int64),
-        cost,
+        np.maximum(cost, LEAST_COST),
         said("lead_days", 0.0),
         left("capacity_units", moving.units),
         left("capacity_weight_kg", moving.weight),
