@@ -33,7 +33,11 @@ from stream.ledger.redis_ledger import RedisLedger
 SEARCH_SHARE = 0.8  # of the time allowed; the rest is for rounding what is there
 NICE = 19
 READ_AGAIN_S, READ_TIMES = 2.0, 15  # while days close
-LOWEST = f"import os, sys; os.nice({NICE}); "  # before the solvers are imported: that alone takes a second or two
+# before the solvers are imported: that alone takes a second or two; where the system can, only what others leave idle
+LOWEST = (
+    f"import os, sys; os.nice({NICE}); "
+    "hasattr(os, 'SCHED_IDLE') and os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0)); "
+)
 COMMAND = ("-c", LOWEST + "from agents.solving import main; sys.exit(main())")
 SAID_CHARS = 2_000  # of what a process that failed wrote last
 
