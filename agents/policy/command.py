@@ -41,6 +41,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Print every row's level as it is and as it would be."""
     from agents.policy import portfolio
+    from agents.replay.publish import publish_all
 
     if args.fill_rate is not None and not 0.0 < args.fill_rate < 1.0:
         raise SetupError(f"--fill-rate {args.fill_rate} is no share", "it lies above 0 and under 1", "write 0.97")
@@ -53,7 +54,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     show([row._asdict() for row in found.rows], args.json, COLUMNS)
     _summary(found)
     if args.apply:
-        _apply(settings, list(portfolio.facts(found, shelves, clock.now_ms())))
+        sent = publish_all(settings, portfolio.facts(found, shelves, clock.now_ms()))
+        print(f"published {sent:,} policies; they hold once a worker has folded them", file=sys.stderr)
     return 0
 
 
@@ -86,14 +88,3 @@ def _summary(found: Any) -> None:
             f"of {found.without_cost:,} the unit_cost is not known: the mean of the others stands in, 1 where none is",
             file=sys.stderr,
         )
-
-
-def _apply(settings: Settings, records: list[Any]) -> None:
-    from agents import abilities
-    from agents.replay.publish import Publisher
-
-    publisher = Publisher(settings, asyncio.run(abilities.has_transactions(settings.brokers)))
-    for record in records:
-        publisher.send(record)
-    publisher.flush()
-    print(f"published {len(records):,} policies; they hold once a worker has folded them", file=sys.stderr)

@@ -47,6 +47,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from agents.reconcile import compare
     from agents.reconcile.stocklist import FIELDS, read_stock_list
     from agents.replay.formats.options import pairs
+    from agents.replay.publish import publish_all
     from stream.events.units import milli_from_text
 
     if args.namespace is not None:
@@ -62,7 +63,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     show([row._asdict() for row in found], args.json, COLUMNS)
     _summary(listed, found, args.as_of)
     if found and args.apply:
-        _apply(settings, list(compare.counts(found, listed.name, instant_ms)))
+        sent = publish_all(settings, compare.counts(found, listed.name, instant_ms))
+        print(f"published {sent:,} counts; they hold once a worker has folded them", file=sys.stderr)
         return 0
     return 1 if found else 0
 
@@ -91,17 +93,6 @@ async def _held(settings: Settings, instant_ms: int) -> dict[Any, Any]:
     finally:
         await ledger.close()
     return held
-
-
-def _apply(settings: Settings, counts: list[Any]) -> None:
-    from agents import abilities
-    from agents.replay.publish import Publisher
-
-    publisher = Publisher(settings, asyncio.run(abilities.has_transactions(settings.brokers)))
-    for count in counts:
-        publisher.send(count)
-    publisher.flush()
-    print(f"published {len(counts):,} counts; they hold once a worker has folded them", file=sys.stderr)
 
 
 def _summary(listed: Any, found: list[Any], as_of: str) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
 import orjson
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from agents import abilities
 from agents.replay.formats.records import Record
 from agents.replay.timeline import Tick
 from agents.settings import Settings
@@ -112,6 +115,15 @@ class Publisher:
     def _raise(self) -> None:
         if self._error is not None:
             raise _away(self._settings, str(self._error.str()))
+
+
+def publish_all(settings: Settings, records: Iterable[Record]) -> int:
+    """Send records that a command made and wait until all are acknowledged; how many. Raises Away."""
+    publisher, count = Publisher(settings, asyncio.run(abilities.has_transactions(settings.brokers))), 0
+    for count, record in enumerate(records, 1):  # noqa: B007 it is the answer
+        publisher.send(record)
+    publisher.flush()
+    return count
 
 
 @lru_cache(maxsize=1 << 16)
