@@ -12,7 +12,7 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
-from agents.planner import days, fast, guards, machine, plan, wakes
+from agents.planner import days, fast, guards, guests, machine, plan, wakes
 from agents.planner.config import LONG_AGO
 from agents.planner.journal import ENTRY, LATE, NO_DAY, SOLD_AT_ONCE, LateMove, demand_day, late_moves
 from agents.planner.shelf import Rows, Shelf
@@ -65,6 +65,8 @@ def _fold_one(shelf: Shelf, record: SkuRecord, out: Outcome) -> None:
         _switch(shelf, record.switch, out)
     if record.moved:
         raise _of_other_shelves(shelf, record)
+    if record.outlooks is not None:
+        out.messages += guests.take_over(shelf, record.outlooks)
     columns = numbers(record.rows)
     keep = _admit(shelf, columns, out)
     touched = np.zeros(0, np.int64)

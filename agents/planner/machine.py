@@ -122,6 +122,7 @@ class Row(msgspec.Struct, eq=False):
     removed: int
     abandoned: int
     converted: int
+    taught: int
     demand_rate: float
     price: float
     # what is kept beside the numbers

@@ -45,6 +45,7 @@ _HOT_1 = (  # noqa: SIM905 one line a meaning
     # carts; milli
     "viewed added removed abandoned converted"
 ).split()
+_HOT_2 = [*_HOT_1, "taught"]  # bit i: the (i + 1)th day before the open one was seen in full and taught
 _F8 = ["demand_rate", "price"]
 
 
@@ -83,7 +84,7 @@ VERSIONS = (
         2,
         "0.2.0",
         "forecasts know the plan ahead and what other rows learn, and are published; closed days teach nothing",
-        layout(_HOT_1, _F8),
+        layout(_HOT_2, _F8),
         online.FAMILY,
     ),
 )

@@ -12,9 +12,12 @@ import numpy as np
 from agents.planner import days, forecasts, guards, learning, machine, plan, positions, scorecard
 from agents.planner.config import HISTORY_DAYS, LONG_AGO, NEVER
 from agents.planner.shelf import CLOSED_ONCE, LEARNING, Ahead, Rows, Shelf, Wake
+from models.demand.row_levels import FULLY_SEEN
 from stream.events.outgoing import Outgoing
 
 FORECASTS_FROM = 2  # the version from which forecasts are published
+TAUGHT_FROM = 2  # the version from which a row remembers which of its kept days were taught
+TAUGHT_DAYS = (1 << HISTORY_DAYS) - 1
 
 
 def refresh_due(shelf: Shelf, rows: Rows) -> None:
@@ -193,6 +196,8 @@ def close(shelf: Shelf, rows: Rows, wake: Wake) -> list[Outgoing]:
     hot = shelf.hot
     h = hot[rows]
     end_ms = h["day_end_ms"]
+    if shelf.version >= TAUGHT_FROM:
+        hot["taught"][rows] = h["taught"] << 1 & TAUGHT_DAYS
     _learn(shelf, rows, h["units0"])
     shelf.history[rows, h["day"] % HISTORY_DAYS] = h["units0"] - h["after0"]
     _next_day(shelf, rows)
@@ -224,6 +229,8 @@ def _learn(shelf: Shelf, rows: Rows, units_milli: Rows) -> None:
     scorecard.score(shelf, rows, units, day.exposure, shelf.family.verdict(closed.told))
     shelf.model[rows] = closed.state
     shelf.hot["flags"][rows] |= LEARNING
+    if shelf.version >= TAUGHT_FROM:
+        shelf.hot["taught"][rows] |= day.exposure >= FULLY_SEEN
     shelf.commons.tell(rows, closed.told)
 
 

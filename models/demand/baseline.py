@@ -138,6 +138,10 @@ class Baseline:
         loss = np.sqrt(state[:, LOSS : LOSS + EXPERTS] / np.maximum(state[:, LOSS_WEIGHT], 1.0)[:, None])
         return Explanation(NAMES, np.stack(_weights(state), axis=1), loss, (("",) * EXPERTS,) * len(state))
 
+    def heard(self, state: State) -> Ints:
+        """There are no guests here."""
+        return np.zeros((len(state), 0), np.int64)
+
     def adopt(
         self,
         state: State,  # noqa: ARG002

@@ -221,6 +221,9 @@ class Family(Protocol):
     def explain(self, state: State, shared: Shared) -> Explanation:
         """Which experts carry each row, and why others do not."""
 
+    def heard(self, state: State) -> Ints:
+        """As of which period each guest spoke last of each row (n, G); under 0: never."""
+
     def adopt(
         self, state: State, guest: int, as_of: IntsLike, horizons: IntsLike, quantile_sum_units: Floats, levels: Floats
     ) -> State:

@@ -168,6 +168,10 @@ class Online:
         kinds = np.where(fresh > 0, 0, np.where(never, 1, 2)).tolist()
         return Explanation(names, share, loss, tuple(tuple(_WHY_OUT[kind] for kind in row) for row in kinds))
 
+    def heard(self, state: State) -> Ints:
+        """As of which period each guest spoke last of each row (n, G); ABSENT: never."""
+        return np.asarray(state["guest"]["as_of"], np.int64)
+
     def adopt(
         self, state: State, guest: int, as_of: IntsLike, horizons: IntsLike, quantile_sum_units: Floats, levels: Floats
     ) -> State:

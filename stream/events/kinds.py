@@ -28,6 +28,8 @@ class Source(IntEnum):
 
 NETWORK: Final = 7  # the source of a plan's rows: no topic, no marks; partition 0, the plan's number, the row in it
 
+SLOW_LANE: Final = 8  # the source of outlooks: no topic, no rows, no marks; partition 0, the run, the part in it
+
 
 def source_name(number: int) -> str:
     """What a source is called in ids and counters.
@@ -38,7 +40,7 @@ def source_name(number: int) -> str:
     return _SOURCE_NAMES[number]
 
 
-_SOURCE_NAMES = {NETWORK: "network"} | {int(source): source.topic for source in Source}
+_SOURCE_NAMES = {NETWORK: "network", SLOW_LANE: "slow-lane"} | {int(source): source.topic for source in Source}
 
 
 class Kind(IntEnum):

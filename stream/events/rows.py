@@ -13,6 +13,10 @@ A *moved* record is where a shelf's log begins anew: its SKUs came from other sh
 
     "RS" | version u8 | 0xFFFF | 0x02 | number of shelves from here on u16
 
+An *outlooks* record brings what a slow lane expects of rows, as in `outlooks.py`:
+
+    "RS" | version u8 | 0xFFFF | 0x03 | outlooks
+
 No record has that many marks. Release 0.1.0 cannot read a switch and ends (rather than set it aside as not ours and go
 on, deciding otherwise than the log says); the ledger has refused it with a reason before, see `restock upgrade`.
 
@@ -28,6 +32,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from stream.events import outlooks
+from stream.events.outlooks import Outlooks
 
 VERSION = 1
 
@@ -63,7 +70,8 @@ NUMBERS = tuple(f.name for f in SCHEMA if not (pa.types.is_string(f.type) or pa.
 _HEAD = struct.Struct("<2sBH")
 _MARK = struct.Struct("<Biqq")
 _SIGN = struct.Struct("<2sBHBH")  # shorter than a head and one mark
-_NO_ROWS, _IS_SWITCH, _IS_MOVED = 0xFFFF, 1, 2
+_NO_ROWS, _IS_SWITCH, _IS_MOVED, _IS_OUTLOOKS = 0xFFFF, 1, 2, 3
+_SIGN_HEAD = struct.Struct("<2sBHB")
 
 
 class Mark(NamedTuple):
@@ -84,6 +92,7 @@ class SkuRecord:
     marks: tuple[Mark, ...]
     switch: int = 0  # the planner's version from here on; 0: as before
     moved: int = 0  # the number of shelves from here on; 0: as before
+    outlooks: Outlooks | None = None  # of a slow lane
 
 
 def encode(rows: pa.RecordBatch, marks: tuple[Mark, ...] | list[Mark]) -> bytes:
@@ -115,6 +124,11 @@ def moved_frame(shelves: int) -> bytes:
     return _SIGN.pack(b"RS", VERSION, _NO_ROWS, _IS_MOVED, shelves)
 
 
+def outlooks_frame(said: Outlooks) -> bytes:
+    """The frame that brings a slow lane's outlooks to a shelf."""
+    return _SIGN_HEAD.pack(b"RS", VERSION, _NO_ROWS, _IS_OUTLOOKS) + outlooks.pack(said)
+
+
 def decode(frame: bytes, offset: int) -> SkuRecord:
     """Read a frame back. Raises ValueError where it is not one of ours."""
     if len(frame) < _HEAD.size or frame[:2] != b"RS":
@@ -130,8 +144,10 @@ def decode(frame: bytes, offset: int) -> SkuRecord:
 
 
 def _sign(frame: bytes, offset: int) -> SkuRecord:
+    if len(frame) > _HEAD.size and frame[_HEAD.size] == _IS_OUTLOOKS:
+        return SkuRecord(offset, empty(), (), outlooks=outlooks.unpack(frame[_SIGN_HEAD.size :]))
     if len(frame) != _SIGN.size or frame[_HEAD.size] not in (_IS_SWITCH, _IS_MOVED):
-        raise ValueError(f"neither rows nor a switch nor a moved record: {frame[:16]!r}")
+        raise ValueError(f"neither rows nor a switch, a moved or an outlooks record: {frame[:16]!r}")
     *_, which, number = _SIGN.unpack(frame)
     return SkuRecord(offset, empty(), (), **{"switch" if which == _IS_SWITCH else "moved": number})
 

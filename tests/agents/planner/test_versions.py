@@ -158,7 +158,7 @@ def test_code_that_lacks_a_version_stops() -> None:
 
 def test_something_that_only_looks_like_a_switch_or_a_move_is_not_ours() -> None:
     """A frame with their count and another content is nobody's: it is set aside, and stops nothing."""
-    for frame in (switch_frame(2)[:-1], switch_frame(2) + b"x", b"RS\x01\xff\xff\x03\x02\x00"):
+    for frame in (switch_frame(2)[:-1], switch_frame(2) + b"x", b"RS\x01\xff\xff\x04\x02\x00"):
         with pytest.raises(ValueError, match="neither rows nor a switch"):
             decode(frame, 0)
 
