@@ -1,38 +1,19 @@
-"""The network agent at work: one leader among all workers, by schedule and on demand. Only this file waits.
+"""The network agent at work: transfers between locations, made by one leader, told as rows of `sku-events`.
 
-Order of a plan; a leader may die after each step:
-  1  the lead is taken, and kept by renewing it; whoever lost it can write nothing;
-  2  a plan that a leader before us left half told is told to its end;
-  3  a solve runs in a process of its own, within bounds of time and memory;
-  4  the plan is put, whole, as the standing one;
-  5  it is told: rows into `sku-events`, acknowledged, then noted as told, lot by lot;
-  6  the outcome is noted, and with it the request answered.
-Death before 4 leaves the last plan standing and the request open. After 4 the next leader goes on at 2: what was told
-and not noted is told again, and the planner knows its coordinates. A solve that fails is an outcome too, with its why.
+How a plan comes about, and what happens where its leader dies, is in stream/ledger/leader.py.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import json
-import logging
-import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from agents.network.balance import Answer, Plan, made, pack_plan, read_answer, read_plan, told
-from stream.errors import Fenced, NeighbourError, RestockError
-from stream.events.topics import SKU_EVENTS
-from stream.ledger.office import Book, Office, Standing
-from stream.transport.port import Send, Sender
-
-log = logging.getLogger(__name__)
-
-TTL_MS = 10_000  # a leader that is silent this long leads no more: a few missed turns, not a slow one
-TURN_S = 1.0  # how often the lead is renewed and the book is read: two small calls to Redis
-MINUTE_MS = 60_000
+from agents.network import balance
+from agents.network.balance import Answer, Plan
+from stream.ledger.leader import Leader, Lots, Watcher
+from stream.ledger.office import Office, Standing
+from stream.transport.port import Sender
 
 
 @dataclass(frozen=True)
@@ -46,34 +27,10 @@ class NetworkConfig:
     expiry_ms: int = 48 * 3_600_000
 
 
-class Watcher(Protocol):
-    """Who counts what the agent does."""
-
-    def led(self, leads: bool) -> None:
-        """Whether we lead, once a turn."""
-
-    def stands(self, age_s: float | None) -> None:
-        """The age of the standing plan, once a turn while we lead; None: there is none."""
-
-    def came(self, outcome: dict[str, Any]) -> None:
-        """A solve came to something."""
-
-
-class Unwatched:
-    """Nobody counts."""
-
-    def led(self, leads: bool) -> None:
-        """Nothing."""
-
-    def stands(self, age_s: float | None) -> None:
-        """Nothing."""
-
-    def came(self, outcome: dict[str, Any]) -> None:
-        """Nothing."""
-
-
-class Network:
+class Network(Leader[Answer, Plan]):
     """One worker's part in the network agent."""
+
+    what = "transfer plan"
 
     def __init__(
         self,
@@ -84,113 +41,32 @@ class Network:
         now_ms: Callable[[], int],
         watcher: Watcher | None = None,
     ) -> None:
-        self._office, self._sender, self._solve, self._config, self._now_ms = office, sender, solve, config, now_ms
-        self._watcher: Watcher = watcher or Unwatched()
-        self._token = secrets.token_hex(16)
-        self._standing: tuple[str, Plan] | None = None  # as last read, by id: a plan is megabytes
+        super().__init__(office, sender, solve, config.name, config.every_minutes, now_ms, watcher)
+        self._config = config
 
-    async def run(self) -> None:
-        """Turn after turn, until cancelled; gives the lead away at the end."""
-        try:
-            while True:
-                try:
-                    await self.turn()
-                except NeighbourError as error:  # another one leads, or somebody is away: the next turn sees
-                    log.warning("%s", error)
-                    self._watcher.led(False)
-                except Exception:  # events must go on whatever is wrong with plans
-                    log.exception("the network agent failed; it tries again")
-                await asyncio.sleep(TURN_S)
-        finally:
-            with contextlib.suppress(Exception):  # it runs out by itself
-                await asyncio.wait_for(self._office.resign(self._token), TURN_S)
+    def read_answer(self, raw: bytes) -> Answer:
+        """See Leader."""
+        return balance.read_answer(raw)
 
-    async def turn(self) -> bool:
-        """Lead if nobody else does, and do what is due; whether a plan was made or refused. Raises NeighbourError."""
-        leads = await self._lead()
-        self._watcher.led(leads)
-        if not leads:
-            return False
-        standing = await self._office.plan()
-        if standing is not None and not standing.finished:
-            await self._finish(standing)
-        self._watcher.stands(self._age_s(standing))
-        book = await self._office.book()
-        if not self._due(book):
-            return False
-        request = book.wanted if book.wanted != book.answered else ""
-        answer = await self._answer(request or book.answered)
-        if answer is not None:
-            await self._propose(answer, request or book.answered)
-        return True
+    def read_plan(self, body: bytes) -> Plan:
+        """See Leader."""
+        return balance.read_plan(body)
 
-    async def _lead(self) -> bool:
-        return await self._office.lead(self._token, TTL_MS, self._config.name) > 0
-
-    def _due(self, book: Book) -> bool:
-        if book.wanted != book.answered:
-            return True
-        if self._config.every_minutes == 0:
-            return False
-        last = json.loads(book.outcome)["at_ms"] if book.outcome else None
-        return last is None or self._now_ms() - last >= self._config.every_minutes * MINUTE_MS
-
-    async def _answer(self, request: str) -> Answer | None:
-        """What the solve says; None where it failed, which is noted. Keeps the lead meanwhile."""
-        solving = asyncio.ensure_future(self._solve())
-        try:
-            while not (await asyncio.wait([solving], timeout=TURN_S))[0]:
-                if not await self._lead():
-                    raise Fenced("another worker leads the network now", hint="nothing to do: its plan will stand")
-            return read_answer(solving.result())
-        except NeighbourError:
-            raise
-        except Exception as error:  # whatever it was, it must not end the worker, and somebody must read it
-            await self._failed(error, request)
-            return None
-        finally:
-            if not solving.done():
-                solving.cancel()
-                with contextlib.suppress(asyncio.CancelledError, Exception):
-                    await solving
-
-    async def _failed(self, error: Exception, request: str) -> None:
-        why = error.what if isinstance(error, RestockError) else f"{type(error).__name__}: {error}"
-        detail = error.detail if isinstance(error, RestockError) else ""
-        log.warning("no new transfer plan, the last one stands: %s", ": ".join(filter(None, (why, detail))))
-        await self._note({"status": "failed", "why": why, "detail": detail}, request)
-
-    async def _propose(self, answer: Answer, request: str) -> None:
-        """Put the plan, whole, and tell it."""
-        last = await self._office.plan()
-        number = max(self._now_ms(), self._read(last).number + 1 if last is not None else 0)  # grows, also after a loss
+    def drafted(self, answer: Answer, last: Plan | None, now_ms: int, request: str) -> Standing:
+        """See Leader."""
+        number = max(now_ms, last.number + 1 if last is not None else 0)  # grows, also after a loss
         c = self._config
-        plan = made(answer, number, self._now_ms(), c.expiry_ms, request, c.namespace, c.shelves)
-        body = pack_plan(plan)
-        await self._office.put(self._token, plan.id, len(plan.moves), body)
-        await self._finish(Standing(plan.id, len(plan.moves), 0, body))
+        plan = balance.made(answer, number, now_ms, c.expiry_ms, request, c.namespace, c.shelves)
+        return Standing(plan.id, len(plan.moves), 0, balance.pack_plan(plan))
 
-    async def _finish(self, standing: Standing) -> None:
-        """Tell what is not known to be told, then answer the request."""
-        plan = self._read(standing)
-        for end, records in told(plan, standing.sent):
-            await self._sender.send([Send(SKU_EVENTS.name, shelf, None, value) for shelf, value in records])
-            await self._office.sent(self._token, plan.id, end)
-            if not await self._lead():
-                raise Fenced("another worker leads the network now", hint="nothing to do: it goes on from here")
-        log.info("transfer plan %s: %d proposed, %s", plan.id, len(plan.moves), plan.summary.get("status"))
-        counts = {"proposed": len(plan.moves), "planned_later": len(plan.later)}
-        await self._note({**plan.summary, "plan_id": plan.id, **counts}, plan.request)
+    def told(self, plan: Plan, first: int) -> Lots:
+        """See Leader."""
+        return balance.told(plan, first)
 
-    async def _note(self, outcome: dict[str, Any], request: str) -> None:
-        outcome = {**outcome, "at_ms": self._now_ms()}
-        await self._office.note(self._token, json.dumps(outcome), request)
-        self._watcher.came(outcome)
+    def made_ms(self, plan: Plan) -> int:
+        """See Leader."""
+        return plan.made_ms
 
-    def _read(self, standing: Standing) -> Plan:
-        if self._standing is None or self._standing[0] != standing.id:
-            self._standing = standing.id, read_plan(standing.body)
-        return self._standing[1]
-
-    def _age_s(self, standing: Standing | None) -> float | None:
-        return None if standing is None else max(self._now_ms() - self._read(standing).made_ms, 0) / 1000
+    def outcome(self, plan: Plan) -> tuple[dict[str, Any], str]:
+        """See Leader."""
+        return {**plan.summary, "proposed": len(plan.moves), "planned_later": len(plan.later)}, plan.request

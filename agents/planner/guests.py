@@ -73,7 +73,7 @@ def _refused(shelf: Shelf, head: Head) -> str:
 
 
 def _of_known_rows(shelf: Shelf, said: Outlooks) -> tuple[Rows, Rows, Floats, Rows]:
-    """Rows of the shelf, each once: horizons (n, H), quantiles (n, H, K) and as-of days (n,), all of the right shape."""
+    """Rows of the shelf, each once: horizons (n, H), quantiles (n, H, K) and as-of days (n,) of the right shape."""
     names = zip(said.rows.column("sku").to_pylist(), said.rows.column("location").to_pylist(), strict=True)
     row = np.array([shelf.index.get(name, -1) for name in names], np.int64)
     heads, levels = shelf.family.heads, len(said.head.levels)

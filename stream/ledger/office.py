@@ -2,13 +2,14 @@
 
 Everything a leader writes goes through one script that compares its token first, so a leader whose lease ran out
 writes nothing, whether it knows or not. A plan is put in one write, whole; a new one is refused while the one before
-it is not told to its end. All of it lies under one hash tag.
+it is not told to its end. All of it lies under one hash tag, the
+agent's: {network} or {refit}.
 
 | key | type | content |
 | --- | --- | --- |
-| `ns:{network}:lead` | string with a time to live | the leader's token |
-| `ns:{network}:plan` | hash | `id`, `rows`, `sent` (rows known to be acknowledged), `body` |
-| `ns:{network}:book` | hash | `term`, `leader`, `wanted` and `answered` (last requests), `outcome` |
+| `ns:{agent}:lead` | string with a time to live | the leader's token |
+| `ns:{agent}:plan` | hash | `id`, `rows`, `sent` (rows known to be acknowledged), `body` |
+| `ns:{agent}:book` | hash | `term`, `leader`, `wanted` and `answered` (last requests), `outcome` |
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, Protocol
 from stream.errors import Fenced
 from stream.ledger.wire import Wire
 
-TAG = "{network}"
+NETWORK, REFIT = "{network}", "{refit}"  # the agents there are, as hash tags
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,11 @@ class Office(Protocol):
 class RedisOffice:
     """The office in Redis or Valkey."""
 
-    def __init__(self, url: str, namespace: str, *, timeout_s: float = 10.0, command_s: float = 5.0) -> None:
+    def __init__(
+        self, url: str, namespace: str, tag: str = NETWORK, *, timeout_s: float = 10.0, command_s: float = 5.0
+    ) -> None:
         self._wire = Wire(url, timeout_s=timeout_s, command_s=command_s)
-        self._lead, self._plan, self._book = (f"{namespace}:{TAG}:{name}" for name in ("lead", "plan", "book"))
+        self._lead, self._plan, self._book = (f"{namespace}:{tag}:{name}" for name in ("lead", "plan", "book"))
 
     async def lead(self, token: str, ttl_ms: int, name: str) -> int:
         """Take or keep the lead; see the port."""
@@ -221,7 +224,7 @@ def _check(verdict: str, doing: str) -> None:
     """Raise Fenced where the office says that another one leads, or that the plan is another one now."""
     if verdict in ("lost", "other"):
         raise Fenced(
-            f"could not {doing}: another worker leads the network now",
+            f"could not {doing}: another worker leads now",
             "our lease ran out" if verdict == "lost" else "the standing plan is another one",
             "nothing to do: the leader goes on from the plan that stands",
         )

@@ -91,7 +91,7 @@ STEPS: dict[int, Callable[[], None]] = {
     6: lambda: after(RedisLedger, "keep", lambda _, writes: any(w.out for _, w in writes)),
     7: lambda: after(KafkaPublisher, "publish"),
     8: lambda: after(RedisLedger, "sent", lambda _, __, through, ___: through >= 0),
-    # of a plan of the network agent, see agents/network/agent.py
+    # of a plan of the network agent, see stream/ledger/leader.py
     25: in_small_lots(lambda: before(RedisOffice, "sent")),
     26: in_small_lots(lambda: after(RedisOffice, "sent")),
 }

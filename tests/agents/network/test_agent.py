@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from agents.network import agent, balance
+from agents.network import balance
 from agents.network.agent import Network, NetworkConfig
 from agents.network.balance import Answer, Move, pack_answer, read_plan
 from agents.solving import SolveFailed
 from stream.errors import Away, Fenced
 from stream.events.partition import shelf_of
+from stream.ledger import leader
 from stream.ledger.office import MemoryOffice
 from stream.transport.port import Send
 from tests.agents.network.shops import NOW, Net
@@ -104,7 +105,7 @@ class World:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent, "TURN_S", 0.001)
+    monkeypatch.setattr(leader, "TURN_S", 0.001)
     monkeypatch.setattr(balance, "TELL_TRANSFERS", 3)
 
 
@@ -157,9 +158,9 @@ def test_no_half_plan_and_no_double_whoever_dies(seed: int) -> None:
                 except Died:
                     deaths += 1
                     if world.random.random() < 0.5:
-                        world.ms += agent.TTL_MS  # its lease runs out; else the next one waits a turn
+                        world.ms += leader.TTL_MS  # its lease runs out; else the next one waits a turn
                     else:
-                        world.ms += agent.TTL_MS // 2
+                        world.ms += leader.TTL_MS // 2
         told = world.proposed()
         plan = await world.office.plan()
         assert plan is not None
@@ -185,7 +186,7 @@ def test_the_deaths_do_happen() -> None:
                     await world.worker().turn()
                     if (await world.office.book()).answered:
                         break
-                    world.ms += agent.TTL_MS
+                    world.ms += leader.TTL_MS
             except Died:
                 halves += 0 < len(world.proposed()) < 20
         assert halves > 1
@@ -233,8 +234,8 @@ def test_a_leader_that_lost_its_lease_while_solving_puts_nothing() -> None:
 
         async def solves() -> bytes:
             try:
-                world.ms += agent.TTL_MS + 1
-                assert await world.office.lead("another", agent.TTL_MS, "other") > 0
+                world.ms += leader.TTL_MS + 1
+                assert await world.office.lead("another", leader.TTL_MS, "other") > 0
                 await asyncio.sleep(60)
                 return b""
             finally:
