@@ -18,13 +18,15 @@ from agents.installation import installation
 from agents.intake.agent import Intake
 from agents.network.agent import Network
 from agents.planner.agent import Planner
+from agents.refit.agent import Refit
+from agents.refitting import refit_apart
 from agents.settings import Settings
 from agents.solving import solve_apart
 from agents.version import installed_version
 from agents.web import Web
 from models.demand.warm import warm
 from stream.ledger.kafka_publisher import KafkaPublisher
-from stream.ledger.office import RedisOffice
+from stream.ledger.office import NETWORK, REFIT, RedisOffice
 from stream.ledger.redis_ledger import RedisLedger
 from stream.transport import topics_admin
 from stream.transport.app import App, build, serve, watch_standstill
@@ -50,17 +52,17 @@ async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
     warm_up()
     watching.begin(installed_version())
     await asyncio.to_thread(topics_admin.require, installation(settings))
-    async with worker(settings) as (app, ledger, network):
+    async with worker(settings) as (app, ledger, leaders):
         web = Web(settings.web_host, settings.web_port, app.waiting_for)
         await web.start()
         watches = (*_watches(app, ledger), watch_standstill(app))
-        beside = [asyncio.create_task(work) for work in (*watches, network.run())]
+        beside = [asyncio.create_task(work) for work in (*watches, *(leader.run() for leader in leaders))]
         try:
             await serve(app, stop)
         finally:
             for task in beside:
                 task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)  # a leader resigns, and its solve ends with it
+            await asyncio.gather(*beside, return_exceptions=True)  # a leader resigns, and its process ends with it
             await web.stop()
 
 
@@ -70,8 +72,8 @@ def _watches(app: App, ledger: RedisLedger) -> list[Coroutine[Any, Any, None]]:
 
 
 @contextlib.asynccontextmanager
-async def worker(settings: Settings) -> AsyncIterator[tuple[App, RedisLedger, Network]]:
-    """A worker's app, ledger and part in the network; the connections of all neighbours are let go at the end."""
+async def worker(settings: Settings) -> AsyncIterator[tuple[App, RedisLedger, tuple[Network, Refit]]]:
+    """A worker's app, ledger and part in the periodic agents; connections of all neighbours are let go at the end."""
     transactions = await abilities.transactions(settings)
     there = transactions or await abilities.has_transactions(settings.brokers)
     ledger = RedisLedger(settings.redis_url, settings.namespace, command_s=settings.redis_timeout_ms / 1000)
@@ -89,21 +91,33 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[App, RedisLedger, Ne
         view_every_s=settings.readable_interval_ms / 1000,
         watcher=watching.PlannerWatcher(),
     )
-    office = RedisOffice(settings.redis_url, settings.namespace, command_s=settings.redis_timeout_ms / 1000)
+    offices = [
+        RedisOffice(settings.redis_url, settings.namespace, tag, command_s=settings.redis_timeout_ms / 1000)
+        for tag in (NETWORK, REFIT)
+    ]
     network = Network(
-        office,
+        offices[0],
         sender,
         lambda: solve_apart(settings),
         wiring.network_config(settings),
         now_ms,
         watching.NetworkWatcher(settings.rebalance_minutes),
     )
+    refit = Refit(
+        offices[1],
+        sender,
+        lambda: refit_apart(settings),
+        wiring.refit_config(settings),
+        now_ms,
+        watching.RefitWatcher(settings.refit_minutes),
+    )
     # A broker without producer ids is the embedded one, whose log end is one short.
     config = wiring.transport_config(settings, end_slack=0 if there else 1)
     try:
-        yield build(config, intake, traced.planner(planner), watching.polled), ledger, network
+        yield build(config, intake, traced.planner(planner), watching.polled), ledger, (network, refit)
     finally:
-        await office.close()
+        for office in offices:
+            await office.close()
         await sender.close()
         await publisher.close()
         await ledger.close()

@@ -34,6 +34,7 @@ COMMANDS = {
     "plan": "agents.plan.command",
     "backtest": "agents.backtest.command",
     "rebalance": "agents.commands.rebalance",
+    "refit": "agents.commands.refit",
     "transfers": "agents.commands.transfers",
     "stock": "agents.commands.stock",
     "dead-letters": "agents.commands.dead_letters",

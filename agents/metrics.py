@@ -174,6 +174,33 @@ NETWORK_SCHEDULE_SECONDS = _gauge(
 )
 TRANSFERS_OPEN = _gauge("transfers_open", "Transfers that are proposed, approved or shipped.", "shelf", "status")
 
+REFIT_LEADER = _gauge("refit_leader", "1 on the worker that leads the slow lane, else 0.")
+REFIT_RUNS = _counter(
+    "refit_runs",
+    "Runs of the slow lane by outcome: `fitted`, `nothing to fit`, or `failed` (its guests' last words fade).",
+    "status",
+)
+REFIT_ROWS = _counter(
+    "refit_rows", "SKU-locations the slow lane spoke of on this worker, by guest: `refit` or `trees`.", "guest"
+)
+REFIT_CPU_SECONDS = _counter("refit_cpu_seconds", "CPU time that runs led by this worker spent, all processes.")
+REFIT_AGE_SECONDS = _gauge(
+    "refit_age_seconds", "Age of the newest run that was told, on the worker that leads; 0 where there is none."
+)
+REFIT_SCHEDULE_SECONDS = _gauge(
+    "refit_schedule_seconds", "Time between two runs by schedule; 0 where there is none: runs on demand only."
+)
+GUESTS_ADOPTED = _counter(
+    "guests_adopted", "SKU-locations that took over a guest's word from the log.", "shelf", "guest"
+)
+GUESTS_REFUSED = _counter(
+    "guests_refused",
+    "Words of guests from the log that were not taken over, by reason: of a whole record `repeated`, `version`, "
+    "`family`, `levels`; of a row `unknown_row`, `twice`, `shape`, `ahead`, `old`, `superseded`, `quantiles`.",
+    "shelf",
+    "reason",
+)
+
 BUILD_INFO = _gauge("build_info", "1; the label says which version this worker is.", "version")
 
 ALERTS_OPEN = _gauge("alerts_open", "Alerts open now.", "shelf", "kind")

@@ -28,13 +28,14 @@ PREFIX = "RESTOCK_"
 CONFIG_VARIABLE = "RESTOCK_CONFIG"
 NOT_SETTINGS = ("RESTOCK_CONFIG", "RESTOCK_CACHE", "RESTOCK_DATA", "RESTOCK_SOAK_", "RESTOCK_TEST_")  # by prefix
 
-CONNECTIONS, TOPICS, TIME, PACE, STOCK, NETWORK, ALERTS, DEFAULTS, WORKER = (
+CONNECTIONS, TOPICS, TIME, PACE, STOCK, NETWORK, REFIT, ALERTS, DEFAULTS, WORKER = (
     "Connections",
     "Topics",
     "Time",
     "Pace and bounds",
     "Stock memory and replenishments",
     "Transfers between locations",
+    "Slow lane",
     "Alerts",
     "What a SKU gets that nobody described",
     "The worker as a process",
@@ -340,6 +341,44 @@ class Settings(BaseSettings):
         NETWORK,
         4_096,
         "Most memory a solve may take before it is stopped and the last plan stands.",
+        "MB",
+        ge=256,
+        le=1_048_576,
+    )
+
+    refit_minutes: int = _setting(
+        REFIT,
+        0,
+        "How often heavier models (ARIMA, exponential smoothing, with the extra `trees` LightGBM) are fitted beside "
+        "event path and join as guests of the forecast; 0: only when `restock refit now` asks. Once a day (1,440) is "
+        "usual: a guest's word fades over 28 days.",
+        "minutes",
+        ge=0,
+        le=525_600,
+    )
+    refit_cpu_seconds: float = _setting(
+        REFIT,
+        300.0,
+        "CPU time a run may spend, all its processes together; rows with most money at stake come first. A row's fit "
+        "takes 0.3 to 1 s, trees of all rows up to half of it.",
+        "s",
+        gt=0,
+        le=86_400,
+    )
+    refit_seconds: int = _setting(
+        REFIT,
+        3_600,
+        "Longest a run may take before it is stopped and nothing of it is told. It runs on what others leave idle, so "
+        "it may take much longer than its CPU time.",
+        "s",
+        ge=1,
+        le=86_400,
+    )
+    refit_processes: int = _setting(REFIT, 1, "Processes that fit rows at the same time.", ge=1, le=256)
+    refit_memory_mb: int = _setting(
+        REFIT,
+        4_096,
+        "Most memory each process of a run may take before the run is stopped.",
         "MB",
         ge=256,
         le=1_048_576,

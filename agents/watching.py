@@ -13,11 +13,12 @@ import prometheus_client
 from agents import metrics
 from agents.clock import now_ms, steady_s
 from agents.intake.translate import Translated, translate
-from agents.planner import scorecard
+from agents.planner import guests, scorecard
 from agents.planner.agent import alerts_open, watermark_age_s
 from agents.planner.alerts import KINDS
 from agents.planner.shelf import Shelf
 from agents.planner.transfers import OPEN as TRANSFER_OPEN
+from models.demand.online import FAMILY
 from stream.errors import RestockError
 from stream.events.instants import parse_ms
 from stream.events.naming import split_row_key
@@ -41,6 +42,7 @@ OF_A_SHELF = (
     metrics.OUTBOX_AGE_SECONDS,
 )
 
+REFIT_STATUSES = ("fitted", "nothing to fit", "failed")
 NETWORK_STATUSES = ("optimal", "within gap", "not proven", "infeasible", "nothing to decide", "failed")
 
 LOOK_S = 1.0  # how often gauges are set: a shelf's alerts are counted one by one
@@ -65,6 +67,10 @@ def begin(version: str) -> None:
         metrics.FENCE_REFUSALS.labels(cause)
     for status in NETWORK_STATUSES:
         metrics.NETWORK_SOLVES.labels(status)
+    for status in REFIT_STATUSES:
+        metrics.REFIT_RUNS.labels(status)
+    for guest in FAMILY.guests:
+        metrics.REFIT_ROWS.labels(guest)
     for topic in TOPICS:
         metrics.PUBLISHED.labels(topic)
 
@@ -116,7 +122,7 @@ class MeasuredSender:
 
 
 class Score(NamedTuple):
-    """A counter of the scorecard, the metric that shows it, and how many of it make one there."""
+    """A counter of a shelf, the metric that shows it, and how many of it make one there."""
 
     counter: str
     metric: prometheus_client.Counter
@@ -138,6 +144,8 @@ SCORES = (
     Score(scorecard.HELD, metrics.SERVICE_DAYS, 1, ("all",)),
     Score(scorecard.IN_STOCK, metrics.SERVICE_DAYS, 1, ("in_stock",)),
     Score(scorecard.PROMISED, metrics.SERVICE_DAYS, 1000, ("promised",)),
+    *(Score(f"guests_adopted:{guest}", metrics.GUESTS_ADOPTED, 1, (guest,)) for guest in FAMILY.guests),
+    *(Score(f"guests_refused:{why}", metrics.GUESTS_REFUSED, 1, (why,)) for why in guests.REFUSED),
 )
 
 
@@ -173,7 +181,7 @@ class PlannerWatcher:
             metrics.TRANSFERS_OPEN.labels(shelf, status).set(moving[status])
 
     def _score(self, shelf: int, counters: Counter[str]) -> None:
-        """What the scorecard grew by since the last look; nothing for what was there when the shelf came to us."""
+        """What these counters grew by since the last look; nothing for what was there when the shelf came to us."""
         now = {score.counter: counters[score.counter] for score in SCORES}
         before = self._scored.get(shelf, now)
         self._scored[shelf] = now
@@ -250,6 +258,30 @@ class NetworkWatcher:
         if "seconds" in outcome:
             metrics.NETWORK_SOLVE_SECONDS.set(outcome["seconds"])
         metrics.NETWORK_GAP_RATIO.set(outcome.get("gap") or 0.0)
+
+
+class RefitWatcher:
+    """Counts for the slow lane; `every_minutes` is its schedule."""
+
+    def __init__(self, every_minutes: int) -> None:
+        metrics.REFIT_SCHEDULE_SECONDS.set(every_minutes * 60)
+
+    def led(self, leads: bool) -> None:
+        """Whether we lead."""
+        metrics.REFIT_LEADER.set(int(leads))
+        if not leads:
+            metrics.REFIT_AGE_SECONDS.set(0)
+
+    def stands(self, age_s: float | None) -> None:
+        """The age of the newest run."""
+        metrics.REFIT_AGE_SECONDS.set(age_s or 0.0)
+
+    def came(self, outcome: dict[str, Any]) -> None:
+        """A run came to something."""
+        metrics.REFIT_RUNS.labels(outcome["status"]).inc()
+        metrics.REFIT_CPU_SECONDS.inc(outcome.get("cpu_seconds", 0.0))
+        for guest, rows in outcome.get("rows", {}).items():
+            metrics.REFIT_ROWS.labels(guest).inc(rows)
 
 
 class MeasuredPublisher:

@@ -8,6 +8,7 @@ import socket
 from agents.intake.translate import IntakeConfig
 from agents.network.agent import NetworkConfig
 from agents.planner.config import LONG_AGO, PlannerConfig, Policy
+from agents.refit.agent import RefitConfig
 from agents.settings import Settings
 from agents.worker_name import client_id
 from stream.events.kinds import Source
@@ -69,10 +70,20 @@ def network_config(settings: Settings) -> NetworkConfig:
     return NetworkConfig(
         namespace=settings.namespace,
         shelves=settings.shelves,
-        name=settings.instance_id or f"{socket.gethostname()}:{os.getpid()}",
+        name=worker_name(settings),
         every_minutes=settings.rebalance_minutes,
         expiry_ms=settings.transfer_expiry_hours * HOUR_MS,
     )
+
+
+def refit_config(settings: Settings) -> RefitConfig:
+    """What the slow lane depends on besides the ledger."""
+    return RefitConfig(settings.namespace, settings.shelves, worker_name(settings), settings.refit_minutes)
+
+
+def worker_name(settings: Settings) -> str:
+    """What people call this worker."""
+    return settings.instance_id or f"{socket.gethostname()}:{os.getpid()}"
 
 
 def default_policy(settings: Settings) -> Policy:

@@ -5,21 +5,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import secrets
-import time
 from typing import Any
 
+from agents.commands.asking import answered
 from agents.commands.output import print_json, show, word
 from agents.commands.parsing import add_command, add_json
 from agents.settings import Settings
-from stream.errors import Away
 from stream.events.instants import text_from_ms
 from stream.ledger.office import Book, RedisOffice
 
-LOOK_S = 0.5
 WORDS = 3  # sentences of a kind that are shown
 COLUMNS = ("sku", "from_location", "to_location", "quantity", "gain", "reason")
-MARGIN_S = 60  # beyond a solve's own bound: somebody has to notice the request, and the plan has to be told
 
 
 def add_parser(subparsers: Any) -> None:
@@ -65,9 +61,7 @@ async def _ask(args: argparse.Namespace, settings: Settings) -> int:
     try:
         book = await office.book()
         if args.action == "now":
-            request = secrets.token_hex(8)
-            await office.ask(request)
-            book = await _answered(office, request, settings.rebalance_seconds + MARGIN_S)
+            book = await answered(office, settings.rebalance_seconds, "restock rebalance now")
         standing = await office.plan()
     finally:
         await office.close()
@@ -79,22 +73,6 @@ async def _ask(args: argparse.Namespace, settings: Settings) -> int:
             for line in value if isinstance(value, list) else [value]:
                 print(f"{name:14} {word(line)}")
     return 1 if args.action == "now" and told["status"] == "failed" else 0
-
-
-async def _answered(office: RedisOffice, request: str, within_s: float) -> Book:
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        book = await office.book()
-        if book.answered == request:
-            return book
-        if book.wanted != request:
-            raise Away("somebody else asked meanwhile", "their request took the place of ours", "restock rebalance now")
-        await asyncio.sleep(LOOK_S)
-    raise Away(
-        "no worker answered in time",
-        f"{within_s:g} s; " + ("nobody leads" if (await office.book()).leads_ms == 0 else "somebody leads"),
-        "start a worker, or see its log; the request stands",
-    )
 
 
 def status(book: Book, standing: tuple[str, int, int] | None) -> dict[str, Any]:

@@ -85,7 +85,8 @@ def _print_explained(row: dict[str, Any]) -> None:
     print(f"{row['sku']} at {row['location']}: {forecast['sentence']}")
     print(f"  {'expert':20} {'share':>7} {'recent loss':>12}")
     for one in forecast["experts"]:
-        why = f"  out: {one['out']}" if one["out"] else ""
+        why = f"  as of {one['as_of']}, {one['age_days']} days old" if "as_of" in one else ""
+        why += f"  out: {one['out']}" if one["out"] else ""
         print(f"  {one['expert']:20} {one['share']:7.1%} {one['recent_loss']:12.3f}{why}")
     levels = list(forecast["horizons"][0]["quantiles"])
     print(f"  {'demand over':20} {'mean':>7} " + " ".join(f"{'q' + level:>8}" for level in levels))
@@ -127,8 +128,8 @@ def rows_of(settings: Settings, shelf: int, peek: Peek, explain: bool = False) -
     if len(meta) == 0:
         return []
     config = keeping.begun_with(planner_config(settings, shelf), meta)
-    # rows are numbered without gaps, and a peek holds some of them: number those
-    numbered = {key: row.to_bytes(4, "little") + packed[4:] for row, (key, packed) in enumerate(hot.items())}
+    # rows are numbered without gaps, and a peek holds some of them: number those (the fourth byte is the version)
+    numbered = {key: row.to_bytes(3, "little") + packed[3:] for row, (key, packed) in enumerate(hot.items())}
     held = keeping.load(config, {**peek.sections, "hot": numbered}, peek.place.offset)
     rows = [view.exact(held, row) for row in range(held.n)]
     if explain:

@@ -15,8 +15,15 @@ def explained(shelf: Shelf, row: int) -> dict[str, Any]:
     """The forecast of a row and what follows from it; quantities in units."""
     rows = np.array([row])
     who = shelf.family.explain(shelf.model[rows], shelf.commons.shared)
+    spoke = _spoke(shelf, row)
     experts = [
-        {"expert": name, "share": round(float(share), 4), "recent_loss": round(float(loss), 4), "out": why or None}
+        {
+            "expert": name,
+            "share": round(float(share), 4),
+            "recent_loss": round(float(loss), 4),
+            "out": why or None,
+            **spoke.get(name, {}),
+        }
         for name, share, loss, why in zip(who.experts, who.weights[0], who.loss_units[0], who.out[0], strict=True)
     ]
     days = plan.horizons(shelf, rows)
@@ -40,6 +47,14 @@ def explained(shelf: Shelf, row: int) -> dict[str, Any]:
         "shelf": scorecard.card(shelf.counters),
         "sentence": sentence(shelf, row),
     }
+
+
+def _spoke(shelf: Shelf, row: int) -> dict[str, dict[str, Any]]:
+    """By guest, the last day it knew when it spoke last of a row, and how many closed days ago that is."""
+    last = int(shelf.hot["day"][row]) - 1
+    heard = shelf.family.heard(shelf.model[row : row + 1])[0].tolist()
+    said = {name: day for name, day in zip(shelf.family.guests, heard, strict=True) if day >= 0}
+    return {name: {"as_of": str(np.datetime64(day, "D")), "age_days": last - day} for name, day in said.items()}
 
 
 def sentence(shelf: Shelf, row: int) -> str:

@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 
 import pytest
 
-from agents import cli, solving
+from agents import apart, cli, solving
+from agents.apart import SolveFailed
 from agents.network.balance import made, pack_plan, read_answer
 from agents.planner import keeping, versions
 from agents.settings import Settings
-from agents.solving import SolveFailed, solve_apart
+from agents.solving import solve_apart
 from agents.wiring import default_policy
 from stream.events.instants import text_from_ms
 from stream.ledger.office import RedisOffice
@@ -133,8 +134,8 @@ def test_a_solve_in_a_process_of_its_own_answers_what_it_would_here(
 
 def test_a_solve_has_the_lowest_priority_from_its_first_moment(settings: Settings) -> None:
     """Set before anything is imported, and the solve's own command begins with it."""
-    assert solving.COMMAND[1].startswith(solving.LOWEST)
-    says = solving.LOWEST + "sys.stdout.write(f'{os.nice(0)} {len([m for m in sys.modules if m == \"numpy\"])}')"
+    assert solving.COMMAND[1].startswith(apart.LOWEST)
+    says = apart.LOWEST + "sys.stdout.write(f'{os.nice(0)} {len([m for m in sys.modules if m == \"numpy\"])}')"
     assert run(solve_apart(settings, ("-S", "-c", says))) == b"19 0"
 
 
@@ -152,7 +153,7 @@ def test_a_namespace_in_the_midst_of_an_upgrade_plans_nothing(
     keep(settings, proposed=False)
     monkeypatch.setattr(versions, "NEWEST", versions.NEWEST + 1)
     with pytest.raises(SolveFailed, match="as an older release does"):
-        run(solving.read_shelves(settings))
+        run(apart.read_shelves(settings))
 
 
 def test_a_solve_is_bounded_in_time_and_in_memory(settings: Settings, tmp_path: Path) -> None:
@@ -205,7 +206,7 @@ def test_nobody_who_answers_is_said(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`now` without a worker: exit code 1, and the request stands for whoever comes."""
-    monkeypatch.setattr("agents.commands.rebalance.MARGIN_S", 0)
+    monkeypatch.setattr("agents.commands.asking.MARGIN_S", 0)
     monkeypatch.setenv("RESTOCK_REBALANCE_SECONDS", "1")
     assert cli.main(["rebalance", "now"]) == 1
     assert "nobody leads" in capsys.readouterr().err

@@ -33,6 +33,7 @@ ARROWS = (
     Arrow("agents/intake/agent.py", ("agents.intake", "agents.clock", "agents.metrics", "stream")),
     Arrow("agents/planner/agent.py", ("agents.planner", "agents.clock", "agents.metrics", "stream")),
     Arrow("agents/network/agent.py", ("agents.network", "stream")),
+    Arrow("agents/refit/agent.py", ("agents.refit", "stream")),
     Arrow("agents/intake/*", ("agents.intake", *PURE_ROOM), (*CLOCKS_AND_WORLD, *NEIGHBOURS)),
     Arrow("agents/planner/*", ("agents.planner", *PURE_ROOM), (*CLOCKS_AND_WORLD, *NEIGHBOURS)),
     Arrow("agents/shop/door/*", ("agents", "stream")),
@@ -46,6 +47,7 @@ ARROWS = (
         ("agents.network", "agents.plan", "agents.planner", *PURE_ROOM),
         (*CLOCKS_AND_WORLD, *NEIGHBOURS),
     ),
+    Arrow("agents/refit/*", ("agents.refit", "agents.planner", *PURE_ROOM), (*CLOCKS_AND_WORLD, *NEIGHBOURS)),
     Arrow("agents/*", ("agents", "models", "stream")),
 )
 

@@ -19,6 +19,12 @@ from models.demand.trees import lessons_of
 MOST_ERRORS = 256  # of a segment and period
 ADWIN_DELTA = 0.002
 PAGE_HINKLEY = {"min_instances": 60, "delta": 0.02, "threshold": 20.0}
+LEVEL_MOVED = {
+    "min_instances": 14,
+    "delta": 0.2,
+    "threshold": 10.0,
+}  # of steady rows one in 20 rings, of halved ones all
+SEASON = 7
 LEAST_PERIODS = 30
 ANOMALY_SCORE = 0.999  # chance, under the usual spread, of being nearer to the middle
 
@@ -67,3 +73,21 @@ class AnomalyWatch:
                 scorer.learn_one(None, error)
                 self.periods[row] = self.periods.get(row, 0) + 1
         return np.array(found, dtype=np.int64)
+
+
+def moved(units: Floats) -> bool:
+    """Whether the level of a row's periods (T,) moved within them, up or down: Page-Hinkley on units over their spread.
+
+    The spread is the mean absolute step from one season to the next, so that a weekly pattern is no drift.
+    """
+    if len(units) < 2 * SEASON:
+        return False
+    spread = float(np.abs(units[SEASON:] - units[:-SEASON]).mean())
+    if spread == 0:
+        return False
+    watch = drift.PageHinkley(**LEVEL_MOVED)
+    found = False
+    for one in (units / spread).tolist():
+        watch.update(one)
+        found = found or bool(watch.drift_detected)
+    return found

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from agents.apart import SolveFailed
 from agents.network import balance
 from agents.network.agent import Network, NetworkConfig
 from agents.network.balance import Answer, Move, pack_answer, read_plan
-from agents.solving import SolveFailed
 from stream.errors import Away, Fenced
 from stream.events.partition import shelf_of
 from stream.ledger import leader
