@@ -20,7 +20,7 @@ from agents.network import snapshot
 from agents.planner import versions
 from agents.planner.config import LONG_AGO
 from agents.planner.shelf import Shelf
-from agents.settings import Settings, load, variable
+from agents.settings import Settings, load
 from stream.errors import RestockError
 from stream.ledger.redis_ledger import RedisLedger
 
@@ -76,16 +76,16 @@ def _why(code: int, said: bytes) -> str:
     return words or f"exit code {code}"
 
 
-def run(work: Callable[[Settings], Awaitable[bytes]], memory_setting: str) -> int:
-    """Do the work once within so much memory; the answer goes to standard output, what is wrong to standard error."""
+def run(work: Callable[[Settings], Awaitable[bytes]], memory_mb: Callable[[Settings], int], setting: str) -> int:
+    """Do the work once within its memory; the answer goes to standard output, what is wrong to standard error."""
     settings = load()
     _first_to_go()
-    most_mb: int = getattr(settings, memory_setting)
+    most_mb = memory_mb(settings)
     resource.setrlimit(resource.RLIMIT_DATA, (most_mb << 20, most_mb << 20))
     try:
         said = asyncio.run(_awaited(work, settings))
     except MemoryError:
-        print(f"it needs more memory than the {most_mb:,} MB of {variable(memory_setting)}", file=sys.stderr)
+        print(f"it needs more memory than the {most_mb:,} MB of {setting}", file=sys.stderr)
         return 1
     except RestockError as error:
         print(error, file=sys.stderr)

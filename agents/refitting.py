@@ -33,7 +33,7 @@ async def refit_apart(settings: Settings, command: Sequence[str] = COMMAND) -> b
 
 def main() -> int:
     """Run once; see apart.run."""
-    return apart.run(_packed, "refit_memory_mb")
+    return apart.run(_packed, lambda settings: settings.refit_memory_mb, "RESTOCK_REFIT_MEMORY_MB")
 
 
 async def _packed(settings: Settings) -> bytes:

@@ -30,7 +30,7 @@ async def solve_apart(settings: Settings, command: Sequence[str] = COMMAND) -> b
 
 def main() -> int:
     """Solve once; see apart.run."""
-    return apart.run(_packed, "rebalance_memory_mb")
+    return apart.run(_packed, lambda settings: settings.rebalance_memory_mb, "RESTOCK_REBALANCE_MEMORY_MB")
 
 
 async def _packed(settings: Settings) -> bytes:

@@ -309,6 +309,48 @@ NETWORK = [
     ),
 ]
 
+REFITS = [
+    Panel(
+        "Rows refitted",
+        "SKU-locations the slow lane spoke of in the last day, by guest.",
+        "none",
+        {"{{guest}}": "sum by (guest) (increase(restock_refit_rows_total[1d]))"},
+    ),
+    Panel(
+        "Words taken over and refused",
+        "Of the last day, as shelves folded them; repeats are a new leader telling again.",
+        "none",
+        {
+            "taken over by {{guest}}": "sum by (guest) (increase(restock_guests_adopted_total[1d]))",
+            "refused, {{reason}}": "sum by (reason) (increase(restock_guests_refused_total[1d]))",
+        },
+    ),
+    Panel(
+        "Refit age and schedule",
+        "The age comes down with each run; it should not pass the schedule by much.",
+        "s",
+        {"age": "max(restock_refit_age_seconds)", "schedule": "max(restock_refit_schedule_seconds)"},
+    ),
+    Panel(
+        "CPU time of refits",
+        "Of the last day, all processes.",
+        "s",
+        {"spent": "sum(increase(restock_refit_cpu_seconds_total[1d]))"},
+    ),
+    Panel(
+        "Refits by outcome",
+        "Runs of the last day; failed ones leave the last words to fade.",
+        "none",
+        {"{{status}}": "sum by (status) (increase(restock_refit_runs_total[1d]))"},
+    ),
+    Panel(
+        "Leader of the slow lane",
+        "Exactly one worker, but for the seconds of a change.",
+        "none",
+        {"{{instance}}": "max by (instance) (restock_refit_leader)"},
+    ),
+]
+
 DASHBOARDS: dict[str, tuple[str, dict[str, list[Panel]]]] = {
     "restock": (
         "Restock",
@@ -320,6 +362,7 @@ DASHBOARDS: dict[str, tuple[str, dict[str, list[Panel]]]] = {
             "Stock": STOCK,
             "Forecasts": FORECASTS,
             "Transfers": NETWORK,
+            "Slow lane": REFITS,
         },
     ),
 }
