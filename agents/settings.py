@@ -419,6 +419,12 @@ class Settings(BaseSettings):
         lt=1,
     )
 
+    lead_times: Literal["learnt", "stated"] = _setting(
+        DEFAULTS,
+        "learnt",
+        "Lead times of suppliers: learnt from receipts where there are enough (drawn to what facts and defaults state, "
+        "which holds until then), or always as stated.",
+    )
     default_lead_days: float = _setting(DEFAULTS, 7.0, "Days from order to receipt.", "days", ge=0, le=366)
     default_lead_days_sd: float = _setting(DEFAULTS, 0.0, "Standard deviation of those days.", "days", ge=0, le=366)
     default_review_days: float = _setting(

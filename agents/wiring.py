@@ -61,6 +61,7 @@ def planner_config(settings: Settings, shelf: int) -> PlannerConfig:
         count_tolerance=settings.count_tolerance_share,
         positions_interval_ms=settings.positions_interval_ms,
         forecasts=settings.forecasts,
+        lead_times=settings.lead_times,
         warm_until_ms=LONG_AGO if warm_until_ms is None else warm_until_ms,
     )
 

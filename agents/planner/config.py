@@ -82,6 +82,7 @@ class PlannerConfig:
     send_rows: int = 200  # rows woken at once, and in a slice that only sends positions: 200 of 40 us are 8 ms
     plan_days: int = 60  # how far ahead plans are looked at: longer lead times are rare, longer plans too
     forecasts: str = "changed"  # which are published when a day closes: these, daily or off
+    lead_times: str = "learnt"  # from receipts where there are enough; or stated: by facts and defaults alone
     forecast_days: tuple[int, ...] = (7, 28)  # sums told beside the one over lead time plus review
     family: Family | None = None  # in another setting than the version's: periods that are no days, other horizons
     version: int = 1  # of a log's beginning, see versions.py; a switch record in it leads to later ones

@@ -44,6 +44,7 @@ def explained(shelf: Shelf, row: int) -> dict[str, Any]:
         "experts": sorted(experts, key=lambda e: -float(e["share"])),
         "horizons": horizons,
         "learnt_from_cycles": int(made.cycles[0]),
+        "lead_time": _lead_time(shelf, row),
         "shelf": scorecard.card(shelf.counters),
         "sentence": sentence(shelf, row),
     }
@@ -57,6 +58,21 @@ def _spoke(shelf: Shelf, row: int) -> dict[str, dict[str, Any]]:
     return {name: {"as_of": str(np.datetime64(day, "D")), "age_days": last - day} for name, day in said.items()}
 
 
+def _lead_time(shelf: Shelf, row: int) -> dict[str, Any]:
+    """A row's lead time and where it comes from."""
+    learnt = shelf.lead_times.learnt(int(shelf.lead_pool[row]))
+    return {
+        "days": learnt.lead_days,
+        "sd_days": learnt.lead_days_sd,
+        "receipts": learnt.receipts,
+        "overdue": learnt.overdue,
+        "stated_days": learnt.key.lead_days,
+        "stated_sd_days": learnt.key.lead_days_sd,
+        "supplier": learnt.key.supplier or None,
+        "sentence": messages.why_lead(shelf, row),
+    }
+
+
 def sentence(shelf: Shelf, row: int) -> str:
     """What a planner reads: where the position stands, what the reorder point is made of, and what would be ordered."""
     one = machine.take(shelf, [row])[row]
@@ -64,6 +80,6 @@ def sentence(shelf: Shelf, row: int) -> str:
         return "nobody has asked for it yet: nothing is expected, and nothing is ordered"
     quantity = machine.order_quantity(one)
     if one.position <= one.reorder_point and quantity > 0:
-        return messages.why_propose(one, quantity, one.position)
+        return messages.why_propose(shelf, one, quantity, one.position)
     place = "over" if one.position > one.reorder_point else "at or under"
     return f"position {units(one.position):,} is {place} {messages.why_point(one)}"

@@ -412,7 +412,7 @@ def _fact(shelf: Shelf, event: machine.Event, text: str, offset: int, place: int
         return rows
     before = shelf.policy[rows].copy()
     for r in rows.tolist():
-        shelf.policy[r] = shelf.facts.policy_record(*shelf.names[r])
+        shelf.set_policy(r)
         shelf.category[r] = shelf.facts.category_number(*shelf.names[r])
     shelf.facts.calendar.regroup()
     rows = np.asarray(rows[(before != shelf.policy[rows]) | (shelf.hot["as_of_offset"][rows] == offset)], np.int64)

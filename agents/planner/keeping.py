@@ -47,7 +47,7 @@ def changes(shelf: Shelf, expected: Place, messages: Any, views: int) -> Write:
         {
             "hot": shelf.pack_hot(hot),
             "model": shelf.pack_model(model),
-            "shared": shelf.commons.pack_changes(),
+            "shared": shelf.commons.pack_changes() | shelf.lead_times.pack_changes(),
             "facts": facts,
             "journal": dict(shelf.journal.changed),
             "carts": shelf.carts.pack_changes(),
@@ -121,6 +121,7 @@ def load(config: PlannerConfig, sections: Mapping[str, Mapping[bytes, bytes]], o
         shelf.high_water[int(source), int(partition)] = value
     shelf.counters = Counter(orjson.loads(kept[b"counters"]))
     shelf.commons.load(kept, sections.get("shared", {}))
+    shelf.lead_times.load(sections.get("shared", {}))
     shelf.pending = _wakes_decode(kept[b"pending"])
     shelf.pass_wakes, shelf.cursor = orjson.loads(kept[b"sweep"])
     shelf.clean_through = int(kept[b"clean_through"])

@@ -47,6 +47,9 @@ MOVES: dict[tuple[str, str], str] = {
 }
 
 
+WHOLE = 1_000  # of an order, in thousandths
+
+
 class Unlawful(Exception):
     """A move the table does not allow; nothing was changed."""
 
@@ -61,6 +64,24 @@ def after(order: Order, move: str) -> str:
     if to is None:
         raise Unlawful(order.status, move)
     return to
+
+
+def began_ms(order: Order, supplier: str) -> int:
+    """When the wait for it began; 0 where that is not known, or whom it comes from is not `supplier`.
+
+    It is when the supplier was asked, else when we proposed it. An order told late, or first heard of by its
+    confirmation, has begun nobody knows when.
+    """
+    if supplier and order.supplier and supplier != order.supplier:
+        return 0
+    if order.ordered_ms:
+        return max(order.ordered_ms, 0)
+    return order.proposed_ms if order.id.startswith("R-") else 0
+
+
+def open_share(order: Order) -> int:
+    """What of it has not come, thousandths."""
+    return WHOLE * order.remaining // order.quantity if order.remaining > 0 else 0
 
 
 def place(order: Order, ref: str, quantity: int, supplier: str) -> None:

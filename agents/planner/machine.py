@@ -18,6 +18,7 @@ from agents.planner import alerts, days, handover, life, messages, transfers
 from agents.planner.config import HISTORY_DAYS, NEVER
 from agents.planner.facts import POLICY
 from agents.planner.journal import NO_DAY, LateMove
+from agents.planner.lead_times import LEARNT_FROM, Wait
 from agents.planner.shelf import CLOSED_ONCE, FIELDS, HOT, Ahead, Alert, Order, Rows, Shelf, Transfer
 from models.stock import reorder
 from stream.events.cloudevents import dead_letter
@@ -545,7 +546,9 @@ def _receive(shelf: Shelf, row: Row, event: Event) -> list[Outgoing]:
     for order in matching:
         if rest == 0:
             break
+        share = life.open_share(order)
         rest = life.receive(order, rest)
+        _note_wait(shelf, row, order, share, event, event.occurred_ms)
         out.append(_moved(shelf, row, order, event))
     row.sum_orders()
     return out
@@ -590,13 +593,26 @@ def _supply_move(shelf: Shelf, row: Row, event: Event, order: Order | None, ref:
         raise life.Unlawful("unknown", kind_move(kind))
     if kind == Kind.SUPPLY_ORDERED:
         life.place(order, ref, event.milli, event.supplier or "")
+        if shelf.version >= LEARNT_FROM:
+            order.ordered_ms = -1 if event.late else event.occurred_ms
     elif kind == Kind.SUPPLY_CONFIRMED:
         life.confirm(order, ref, event.milli, event.expected_ms)
     elif kind == Kind.SUPPLY_RESCHEDULED:
         life.reschedule(order, event.expected_ms)
     else:
+        share = life.open_share(order)
         life.cancel(order, event.milli)
+        _note_wait(shelf, row, order, share, event, 0)
     return order
+
+
+def _note_wait(shelf: Shelf, row: Row, order: Order, share: int, event: Event, came_ms: int) -> None:
+    """What of an order came, or will not (0), is a wait that is over; it teaches as the day it is booked on closes."""
+    began_ms = life.began_ms(order, shelf.lead_times.keys[int(shelf.lead_pool[row.number])].supplier)
+    share -= life.open_share(order)
+    if shelf.version >= LEARNT_FROM and began_ms > 0 and share > 0:
+        day = _day(shelf, row, booked_ms(row, event))
+        shelf.lead_times.note(row.number, Wait(day, began_ms, came_ms, share))
 
 
 def kind_move(kind: int) -> str:
@@ -682,7 +698,7 @@ def propose(shelf: Shelf, row: Row, cause: str, now_ms: int) -> list[Outgoing]:
         expires_ms=now_ms + shelf.config.proposal_expiry_ms,
         supplier=shelf.facts.supplier(row.sku, row.location),
     )
-    text = messages.why_propose(row, quantity, position)
+    text = messages.why_propose(shelf, row, quantity, position)
     row.orders.append(order)
     row.sum_orders()
     shelf.counters["replenishments:proposed"] += 1

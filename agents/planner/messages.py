@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from agents.planner.lead_times import LEARNT_FROM
 from stream.events.cloudevents import Envelope, outgoing_event
 from stream.events.instants import text_from_ms as instant
 from stream.events.outgoing import Outgoing
@@ -42,7 +43,7 @@ def replenishment(
         "order_ref": order.ref or None,
         "supplier": order.supplier or None,
         "expected_at": None,
-        "numbers": {**numbers(row), **extra},
+        "numbers": {**numbers(row), **lead_numbers(shelf, row), **extra},
         "sentence": sentence,
     }
     if order.expected_ms > 0:
@@ -130,6 +131,36 @@ def numbers(row: Row) -> dict[str, Any]:
     }
 
 
+def lead_numbers(shelf: Shelf, row: Row) -> dict[str, Any]:
+    """The lead time behind a decision: as it is used, as it is stated, and from how many receipts it is learnt."""
+    if shelf.version < LEARNT_FROM:
+        return {}
+    learnt = shelf.lead_times.learnt(int(shelf.lead_pool[row.number]))
+    return {
+        "lead_days": learnt.lead_days,
+        "lead_days_sd": learnt.lead_days_sd,
+        "lead_days_stated": learnt.key.lead_days,
+        "lead_days_learnt_from_receipts": learnt.receipts,
+    }
+
+
+def why_lead(shelf: Shelf, row: int) -> str:
+    """Where a lead time comes from, in words."""
+    learnt = shelf.lead_times.learnt(int(shelf.lead_pool[row]))
+    sd = f" +- {learnt.lead_days_sd:.2g}" if learnt.lead_days_sd else ""
+    text = f"lead time {learnt.lead_days:.3g}{sd} days, "
+    if learnt.receipts == learnt.overdue == 0:
+        return text + "as stated"
+    late = f" and {learnt.overdue:,} overdue orders" if learnt.overdue else ""
+    whom = f" of supplier {learnt.key.supplier}" if learnt.key.supplier else ""
+    return text + f"learnt from {learnt.receipts:,} receipts{late}{whom}; stated {learnt.key.lead_days:g}"
+
+
+def _learnt_lead(shelf: Shelf, row: int) -> str:
+    learnt = shelf.lead_times.any and shelf.lead_times.learnt(int(shelf.lead_pool[row])).receipts
+    return f", {why_lead(shelf, row)}" if learnt else ""
+
+
 def protection(row: Row) -> float | int:
     """Lead time plus review, days."""
     days = row.policy.lead_days + row.policy.review_days
@@ -147,11 +178,12 @@ def why_point(row: Row) -> str:
     )
 
 
-def why_propose(row: Row, quantity: int, position_milli: int) -> str:
+def why_propose(shelf: Shelf, row: Row, quantity: int, position_milli: int) -> str:
     """The reason in a sentence a planner can check."""
     p = row.policy
     pack = f", in packs of {_text(p.pack_milli)}" if p.pack_milli != 1000 else ""
     return (
         f"position {_text(position_milli)} is {'at' if position_milli == row.reorder_point else 'under'} "
-        f"{why_point(row)}; ordering {_text(quantity)} to reach {_text(position_milli + quantity)}{pack}"
+        f"{why_point(row)}{_learnt_lead(shelf, row.number)}; ordering {_text(quantity)} "
+        f"to reach {_text(position_milli + quantity)}{pack}"
     )

@@ -23,6 +23,7 @@ from agents.planner.commons import Commons
 from agents.planner.config import HISTORY_DAYS, LONG_AGO, NEVER, PlannerConfig
 from agents.planner.facts import POLICY, FactBook
 from agents.planner.journal import Journal
+from agents.planner.lead_times import LEARNT_FROM, Key, LeadTimes, Wait
 from agents.planner.names import Names
 from models.demand.contract import Family
 from stream.events.naming import row_key, split_row_key
@@ -51,6 +52,7 @@ class Order(msgspec.Struct, array_like=True):
     expected_ms: int = 0
     expires_ms: int = 0
     supplier: str = ""
+    ordered_ms: int = 0  # from version 2 on, as its supply.ordered says; 0: none came, under 0: it came late
 
 
 class Transfer(msgspec.Struct, array_like=True):
@@ -105,6 +107,9 @@ _transfers_encode = msgspec.msgpack.Encoder(order="deterministic").encode
 unpack_transfers = msgspec.msgpack.Decoder(list[Transfer]).decode
 _tail_encode = msgspec.msgpack.Encoder().encode
 _tail_decode = msgspec.msgpack.Decoder(tuple[list[Order], dict[str, Alert], dict[int, Ahead]]).decode
+_tail_with_waits = msgspec.msgpack.Decoder(tuple[list[Order], dict[str, Alert], dict[int, Ahead], list[Wait]]).decode
+_FOUR = 0x94  # the first byte of four things packed together
+_ORDER_1 = 9  # fields of an order in version 1
 
 
 class Shelf:
@@ -125,6 +130,7 @@ class Shelf:
         self.sku_rows: dict[str, list[int]] = {}  # its rows in the order they came
         self.groups: list[list[int]] = []  # the same lists, by number of the SKU
         self.places = Names()
+        self.lead_times = LeadTimes(config.lead_times == "learnt")
         self.orders: dict[int, list[Order]] = {}
         self.alerts: dict[int, dict[str, Alert]] = {}
         self.ahead: dict[int, dict[int, Ahead]] = {}
@@ -172,6 +178,7 @@ class Shelf:
         self.category = grown(at("category"), (capacity,), np.int64)
         self.place = grown(at("place"), (capacity,), np.int64)
         self.phase = grown(at("phase"), (capacity,), np.int64)
+        self.lead_pool = grown(at("lead_pool"), (capacity,), np.int64)  # whose lead times are alike: see lead_times.py
         self.due = grown(at("due"), (capacity,), np.int64, NEVER)
         self.inbound = grown(at("inbound"), (capacity,), np.int64)  # of transfers not shipped yet; milli
         self.outbound = grown(at("outbound"), (capacity,), np.int64)
@@ -226,12 +233,29 @@ class Shelf:
         if not siblings:
             self.groups.append(siblings)
         siblings.append(row)
-        self.policy[row] = self.facts.policy_record(sku, location)
+        self.set_policy(row)
         self.category[row] = self.facts.category_number(sku, location)
         self.place[row] = self.places.number(location)
         self.phase[row] = crc32(self.keys[row])
         self.fact_zone[row] = self.zone_id(self.facts.zone(location))
         return row
+
+    def set_policy(self, row: int) -> None:
+        """How a row is to be replenished, as facts now state it, and as its lead time is learnt."""
+        sku, location = self.names[row]
+        record = self.facts.policy_record(sku, location)
+        self.policy[row] = record
+        pool = self.lead_times.number(Key(self.facts.supplier(sku, location), location, *record[:2]))
+        self.lead_pool[row] = pool
+        if self.lead_times.any:
+            self.policy["lead_days"][row], self.policy["lead_days_sd"][row] = self.lead_times.terms[pool]
+
+    def freeze(self) -> None:
+        """A closing begins: what rows told together holds from here on."""
+        self.commons.freeze()
+        if self.lead_times.freeze() and self.lead_times.any:
+            terms = self.lead_times.terms[self.lead_pool[: self.n]]
+            self.policy["lead_days"][: self.n], self.policy["lead_days_sd"][: self.n] = terms.T
 
     def with_siblings(self, rows: Rows) -> Rows:
         """These rows and all others of their SKUs, each once: SKU by SKU, in the order a SKU's rows came."""
@@ -274,16 +298,20 @@ class Shelf:
         whole = np.empty(len(rows), [("number", "<u4"), ("numbers", packed.dtype)])
         whole["number"], whole["numbers"] = rows | (self.version - 1) << ROW_BITS, packed
         blob, size, keys = whole.tobytes(), whole.dtype.itemsize, self.keys
-        orders, alerts, ahead = self.orders, self.alerts, self.ahead
+        orders, alerts, ahead, waits = self.orders, self.alerts, self.ahead, self.lead_times.waits
         out: dict[bytes, bytes | None] = {}
         for at, row in zip(range(0, len(blob), size), rows.tolist(), strict=True):
-            has_tail = row in orders or row in alerts or row in ahead
+            has_tail = row in orders or row in alerts or row in ahead or row in waits
             out[keys[row]] = blob[at : at + size] + self._tail(row) if has_tail else blob[at : at + size]
         return out
 
     def _tail(self, row: int) -> bytes:
         alerts, ahead = self.alerts.get(row, {}), self.ahead.get(row, {})
-        return _tail_encode((self.orders.get(row, []), _by_key(alerts), _by_key(ahead)))
+        orders: list[Any] = self.orders.get(row, [])
+        if self.version < LEARNT_FROM:
+            orders = [msgspec.structs.astuple(order)[:_ORDER_1] for order in orders]
+        waits = self.lead_times.waits.get(row)
+        return _tail_encode((orders, _by_key(alerts), _by_key(ahead), *([waits] if waits else ())))
 
     def pack_transfers(self) -> dict[bytes, bytes | None]:
         """Open transfers of the rows where they changed since the last call; None where none is left."""
@@ -328,7 +356,10 @@ class Shelf:
     def _unpack_hot(self, row: int, hot: bytes) -> None:
         self.hot[row], tail = unpacked(hot)
         if tail:
-            orders, alerts, ahead = _tail_decode(tail)
+            if tail[0] == _FOUR:
+                orders, alerts, ahead, self.lead_times.waits[row] = _tail_with_waits(tail)
+            else:
+                orders, alerts, ahead = _tail_decode(tail)
             for found, where in ((orders, self.orders), (alerts, self.alerts), (ahead, self.ahead)):
                 if found:
                     where[row] = found  # type: ignore[assignment]

@@ -8,9 +8,11 @@ on the mark that made it due.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
-from agents.planner import days, forecasts, guards, learning, machine, plan, positions, scorecard
+from agents.planner import days, forecasts, guards, learning, life, machine, plan, positions, scorecard
 from agents.planner.config import HISTORY_DAYS, LONG_AGO, NEVER
+from agents.planner.lead_times import LEARNT_FROM
 from agents.planner.shelf import CLOSED_ONCE, LEARNING, Ahead, Rows, Shelf, Wake
 from models.demand.row_levels import FULLY_SEEN
 from stream.events.outgoing import Outgoing
@@ -75,7 +77,7 @@ def _go_on(shelf: Shelf, cause: str, offset: int) -> None:
     while (end_ms := _next_end_ms(shelf)) <= shelf.watermark_ms:
         if _closing(shelf):
             return  # it reads what that one teaches
-        shelf.commons.freeze()
+        shelf.freeze()
         shelf.pending.append(Wake(end_ms, cause, offset, True))
     if (shelf.due[: shelf.n] <= shelf.watermark_ms).any():
         shelf.pending.append(Wake(shelf.watermark_ms, cause, offset, False))
@@ -199,6 +201,7 @@ def close(shelf: Shelf, rows: Rows, wake: Wake) -> list[Outgoing]:
     if shelf.version >= TAUGHT_FROM:
         hot["taught"][rows] = h["taught"] << 1 & TAUGHT_DAYS
     _learn(shelf, rows, h["units0"])
+    _learn_waits(shelf, rows, h)
     shelf.history[rows, h["day"] % HISTORY_DAYS] = h["units0"] - h["after0"]
     _next_day(shelf, rows)
     hot["flags"][rows] |= CLOSED_ONCE
@@ -232,6 +235,23 @@ def _learn(shelf: Shelf, rows: Rows, units_milli: Rows) -> None:
     if shelf.version >= TAUGHT_FROM:
         shelf.hot["taught"][rows] |= day.exposure >= FULLY_SEEN
     shelf.commons.tell(rows, closed.told)
+
+
+def _learn_waits(shelf: Shelf, rows: Rows, closing: npt.NDArray[np.void]) -> None:
+    """Teach what came on the day that closes, `closing` (n,) its numbers, and what has not come by its end."""
+    orders, waits, pools = shelf.orders, shelf.lead_times.waits, shelf.lead_pool[rows]
+    if shelf.version < LEARNT_FROM:
+        return
+    shelf.lead_times.close(pools)
+    if not (orders or waits):
+        return
+    told = (pools.tolist(), closing["day"].tolist(), closing["day_end_ms"].tolist())
+    for row, pool, day, end_ms in zip(rows.tolist(), *told, strict=True):
+        if row in orders or row in waits:
+            supplier = shelf.lead_times.keys[pool].supplier
+            placed = [o for o in orders.get(row, ()) if o.status in life.ON_ORDER]
+            still = [(life.began_ms(o, supplier), life.open_share(o)) for o in placed]
+            shelf.lead_times.tell(row, pool, day, end_ms, [one for one in still if one[0] > 0])
 
 
 def exposure(shelf: Shelf, rows: Rows) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

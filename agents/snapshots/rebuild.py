@@ -175,6 +175,7 @@ def whole(shelf: Shelf, expected: Place) -> Write:
     shelf.carts.changed = set(shelf.carts.open)
     shelf.changed_transfers = set(shelf.transfers)
     shelf.commons.forget_kept()
+    shelf.lead_times.forget_kept()
     shelf.kept_meta, shelf.clean_through = {}, 0
     return changes(shelf, expected, [], 0)
 

@@ -3,11 +3,16 @@
 The usual textbook term, z x rate x sd(lead) in quadrature (Silver, Pyke & Thomas, Inventory and Production Management,
 6.10), takes demand and wait as normal. Here the wait has three lengths that keep its mean and sd (Gauss-Hermite nodes:
 mean and mean +- sqrt(3) sd, weights 2/3, 1/6, 1/6), and quantiles are read off the mixture of the three forecasts.
+
+Mean and sd are learnt from waits that are over, drawn to what was known before (`drawn`), and from those that are not:
+an order that is overdue counts as what a normal wait that outlasts its age would be on average (`outlasting`), which is
+the expectation step for right-censored normal data (Dempster, Laird & Rubin 1977, 4.2).
 """
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import log_ndtr
 
 from models.stock.rates import Floats
 
@@ -24,6 +29,38 @@ def waits_days(lead_days: Floats, lead_days_sd: Floats) -> Floats:
     """
     lengths = [lead_days + node * lead_days_sd for node in NODES]
     return np.asarray(np.maximum(np.stack(lengths, axis=1), 0.5))
+
+
+def drawn(prior_days: Floats, prior_sd: Floats, prior_weight: float, sums: Floats) -> tuple[Floats, Floats]:
+    """Mean and sd (n,) of waits known by `sums` (n, 3): their weight, weighted days and days squared.
+
+    The prior counts as `prior_weight` waits; a prior sd of 0 is none, and then spread is what the waits say alone.
+
+    >>> waits = np.array([8.0, 12.0, 10.0, 10.0])
+    >>> sums = np.array([[4.0, waits.sum(), (waits**2).sum()]])
+    >>> [x.round(3).tolist() for x in drawn(np.array([7.0]), np.array([0.0]), 4.0, sums)]
+    [[8.5], [1.633]]
+    """
+    weight, total, squares = sums[:, 0], sums[:, 1], sums[:, 2]
+    mean = (prior_weight * prior_days + total) / (prior_weight + weight)
+    scatter = np.maximum(squares - total * total / np.maximum(weight, 1e-9), 0.0)
+    before = np.where(prior_sd > 0, prior_weight, 0.0)
+    spread = (before * prior_sd**2 + scatter) / np.maximum(before + weight - 1.0, 1.0)
+    return np.asarray(mean), np.sqrt(np.where(weight > 0, spread, prior_sd**2))
+
+
+def outlasting(mean_days: float, sd_days: float, age_days: float) -> tuple[float, float]:
+    """Mean and mean square of a normal wait that is known to outlast `age_days`.
+
+    >>> [round(x, 3) for x in outlasting(7.0, 2.0, 7.0)]  # half a normal: 7 + 2 sqrt(2 / pi)
+    [8.596, 75.341]
+    """
+    beyond = (age_days - mean_days) / sd_days
+    hazard = float(np.exp(-0.5 * beyond * beyond - 0.5 * np.log(2.0 * np.pi) - log_ndtr(-beyond)))
+    return (
+        mean_days + sd_days * hazard,
+        mean_days**2 + sd_days**2 + sd_days * (mean_days + age_days) * hazard,
+    )
 
 
 def mixture_quantile_units(levels: Floats, quantile_units: Floats, asked: Floats) -> Floats:
