@@ -3,7 +3,8 @@
 Order of a poll, the crash table of docs/ARCHITECTURE.md steps 5 to 8:
   1  decode the records; what is not ours is quarantined;
   2  fold each shelf (pure, in memory);
-  3  keep: the writes of all shelves in one round trip, each fenced;
+  3  keep: the writes of all shelves in one round trip, each fenced; of a large poll, shelf by shelf while the next is
+     folded;
   4  offer the messages to the relays.
 Death before 3: the next owner folds the same records from the same place. After 3: the messages are in the outbox.
 """
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 VIEWS_A_POLL = 100  # readable hashes a shelf writes beside a poll's state, once in `view_every_s`: 20 us each, 2 ms
 VIEWS_A_SLICE = 500  # and at a quiet moment: 10 ms, then events have their turn
 TURN_S = 0.25  # a poll that takes longer to fold is kept piece by piece: a leap of many days is hours of work
+ROWS_AHEAD = 500  # some 5 ms of folding: Redis may write those shelves while the others are folded
+ROUNDS_OUT = 3  # of the loop, until a write that was begun is on its way to Redis
 QUIET_S = 0.5  # nothing came for this long: a quiet moment
 
 
@@ -139,17 +142,23 @@ class Planner:
         """Fold and keep as much as fits into a turn; what is left, and which shelves were found stale."""
         begun = time.perf_counter()
         self._polled_s = time.monotonic()
-        writes, left, records = [], list[Batch](), 0
+        writes, left, records, rows = [], list[Batch](), 0, 0
+        keeping: list[asyncio.Task[list[int]]] = []
         for batch in batches:
+            if rows > ROWS_AHEAD:
+                keeping.append(asyncio.create_task(self._keep(writes)))
+                writes, rows = [], 0
+                for _ in range(ROUNDS_OUT):
+                    await asyncio.sleep(0)
             owned = self.owned[batch.partition]
-            done = self._fold(owned, batch, begun + TURN_S)
-            records += done
+            done, folded = self._fold(owned, batch, begun + TURN_S)
+            records, rows = records + done, rows + folded
             if done < len(batch.offsets):
                 left.append(batch.after(done))
             writes.append((owned, self._write(owned, self._views_due(owned))))
-        folded = time.perf_counter()
-        stale = await self._keep(writes)
-        self._watcher.took(folded - begun, time.perf_counter() - folded, records)
+        folded_s = time.perf_counter()
+        stale = await _all_of([*keeping, asyncio.create_task(self._keep(writes))])
+        self._watcher.took(folded_s - begun, time.perf_counter() - folded_s, records)
         return left, stale
 
     async def _room(self, shelf: int) -> bool:
@@ -162,8 +171,8 @@ class Planner:
             return False
         return True
 
-    def _fold(self, owned: Owned, batch: Batch, until_s: float) -> int:
-        """Fold records, and the days a mark leapt over, until the time is over; how many records.
+    def _fold(self, owned: Owned, batch: Batch, until_s: float) -> tuple[int, int]:
+        """Fold records, and the days a mark leapt over, until the time is over; how many records, and their rows.
 
         What they owe waits with the shelf.
         """
@@ -190,7 +199,7 @@ class Planner:
                 break
         shelf.offset = batch.next if done == len(batch.offsets) else batch.offsets[done]
         self._watcher.polled(batch.partition, rows, repeated, shelf)
-        return done
+        return done, rows
 
     async def idle(self) -> bool:
         """One slice of sweeping or refreshing a shelf; True while more is left. Raises Fenced as `poll` does."""
@@ -279,6 +288,15 @@ class Planner:
             self._relayed_s = now
             for number, owned in self.owned.items():
                 self._watcher.relayed(number, owned.relay)
+
+
+async def _all_of(keeping: Sequence[asyncio.Task[list[int]]]) -> list[int]:
+    """Stale shelves of several keeps, once all have ended; raises what the first that failed raises."""
+    found = await asyncio.gather(*keeping, return_exceptions=True)
+    for failed in found:
+        if isinstance(failed, BaseException):
+            raise failed
+    return [shelf for stale in found if not isinstance(stale, BaseException) for shelf in stale]
 
 
 def _places(batch: Batch) -> Iterator[tuple[int, int, bytes | None, bytes | None]]:

@@ -211,6 +211,7 @@ def put_back(shelf: Shelf, rows: dict[int, Row]) -> Rows:
     values = [msgspec.structs.astuple(row)[: len(FIELDS)] for row in rows.values()]
     shelf.hot[numbers] = np.array(values, HOT)
     for n, row in rows.items():
+        shelf.tails.pop(n, None)
         for kept, where in ((row.orders, shelf.orders), (row.alerts, shelf.alerts), (row.ahead, shelf.ahead)):
             if kept:
                 where[n] = kept  # type: ignore[assignment]

@@ -134,6 +134,7 @@ class Shelf:
         self.orders: dict[int, list[Order]] = {}
         self.alerts: dict[int, dict[str, Alert]] = {}
         self.ahead: dict[int, dict[int, Ahead]] = {}
+        self.tails: dict[int, bytes] = {}  # packed orders, alerts, ...; who changes a row's drops its
         self.transfers: dict[int, list[Transfer]] = {}  # open ones, at both ends: see transfers.py
         self.changed_transfers: set[int] = set()
         self.zones: list[str] = ["UTC"]
@@ -298,20 +299,22 @@ class Shelf:
         whole = np.empty(len(rows), [("number", "<u4"), ("numbers", packed.dtype)])
         whole["number"], whole["numbers"] = rows | (self.version - 1) << ROW_BITS, packed
         blob, size, keys = whole.tobytes(), whole.dtype.itemsize, self.keys
-        orders, alerts, ahead, waits = self.orders, self.alerts, self.ahead, self.lead_times.waits
+        tails = self.tails
         out: dict[bytes, bytes | None] = {}
         for at, row in zip(range(0, len(blob), size), rows.tolist(), strict=True):
-            has_tail = row in orders or row in alerts or row in ahead or row in waits
-            out[keys[row]] = blob[at : at + size] + self._tail(row) if has_tail else blob[at : at + size]
+            tail = tails.get(row)
+            out[keys[row]] = blob[at : at + size] + (self._tail(row) if tail is None else tail)
         return out
 
     def _tail(self, row: int) -> bytes:
-        alerts, ahead = self.alerts.get(row, {}), self.ahead.get(row, {})
         orders: list[Any] = self.orders.get(row, [])
+        alerts, ahead, waits = self.alerts.get(row, {}), self.ahead.get(row, {}), self.lead_times.waits.get(row)
+        if not (orders or alerts or ahead or waits):
+            return b""
         if self.version < LEARNT_FROM:
             orders = [msgspec.structs.astuple(order)[:_ORDER_1] for order in orders]
-        waits = self.lead_times.waits.get(row)
-        return _tail_encode((orders, _by_key(alerts), _by_key(ahead), *([waits] if waits else ())))
+        tail = self.tails[row] = _tail_encode((orders, _by_key(alerts), _by_key(ahead), *([waits] if waits else ())))
+        return tail
 
     def pack_transfers(self) -> dict[bytes, bytes | None]:
         """Open transfers of the rows where they changed since the last call; None where none is left."""
@@ -372,6 +375,7 @@ class Shelf:
         Rows are packed anew when they change next. Raises SetupError for a version this code does not have.
         """
         versions.version(to)
+        self.tails.clear()
         while self.version < to:
             since, kept, rows = self.version, self.model, np.arange(self.n)
             self.version += 1

@@ -248,6 +248,7 @@ def _learn_waits(shelf: Shelf, rows: Rows, closing: npt.NDArray[np.void]) -> Non
     told = (pools.tolist(), closing["day"].tolist(), closing["day_end_ms"].tolist())
     for row, pool, day, end_ms in zip(rows.tolist(), *told, strict=True):
         if row in orders or row in waits:
+            shelf.tails.pop(row, None)
             supplier = shelf.lead_times.keys[pool].supplier
             placed = [o for o in orders.get(row, ()) if o.status in life.ON_ORDER]
             still = [(life.began_ms(o, supplier), life.open_share(o)) for o in placed]
@@ -291,6 +292,7 @@ def _next_day(shelf: Shelf, rows: Rows) -> None:
 
 def _fetch_ahead(shelf: Shelf, row: int) -> None:
     """Days kept aside that are now the open one or the next."""
+    shelf.tails.pop(row, None)
     aside, hot = shelf.ahead[row], shelf.hot
     day = int(hot["day"][row])
     for at, slot in ((day, "0"), (day + 1, "1")):
