@@ -114,7 +114,9 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[App, RedisLedger, tu
     # A broker without producer ids is the embedded one, whose log end is one short.
     config = wiring.transport_config(settings, end_slack=0 if there else 1)
     try:
-        yield build(config, intake, traced.planner(planner), watching.polled), ledger, (network, refit)
+        reads, keeps = settings.work != "planner", settings.work != "intake"
+        works = (intake if reads else None, traced.planner(planner) if keeps else None)
+        yield build(config, *works, watching.polled), ledger, (network, refit) if keeps else ()
     finally:
         for office in offices:
             await office.close()

@@ -452,6 +452,12 @@ class Settings(BaseSettings):
         le=366,
     )
 
+    work: Literal["both", "intake", "planner"] = _setting(
+        WORKER,
+        "both",
+        "What a worker does: read the source topics (intake), keep the shelves (planner), or both. A process of each "
+        "uses two cores where one worker uses one. A namespace needs both kinds of work done.",
+    )
     web_host: str = _setting(
         WORKER, "127.0.0.1", "Address of `/metrics`, `/live` and `/ready`. `0.0.0.0` in a container.", min_length=1
     )

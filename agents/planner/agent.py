@@ -142,7 +142,7 @@ class Planner:
         """Fold and keep as much as fits into a turn; what is left, and which shelves were found stale."""
         begun = time.perf_counter()
         self._polled_s = time.monotonic()
-        writes, left, records, rows = [], list[Batch](), 0, 0
+        writes, left, records, rows = list[tuple[Owned, Write]](), list[Batch](), 0, 0
         keeping: list[asyncio.Task[list[int]]] = []
         for batch in batches:
             if rows > ROWS_AHEAD:

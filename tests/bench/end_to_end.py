@@ -38,11 +38,11 @@ from stream.events.naming import row_key
 from stream.events.partition import partition_of
 from stream.events.topics import full_name
 from stream.ledger.keys import Keys
-from stream.local.child import free_port
 from tests import kafka, servers
 from tests.bench import processes
 from tests.bench.orders import CYCLE_UNITS, LINES_A_CROSSING, Shop, crossings
-from tests.bench.stages import Stages, scrape, table
+from tests.bench.stages import Stages, table
+from tests.bench.team import Team
 from tests.connected.installation import Installation
 
 DAY_MS = 86_400_000
@@ -67,14 +67,13 @@ class Bench:
             positions_interval_ms=chosen.positions_ms,
             default_cover_days=60,  # one replenishment for what a row sells within a run
             log_level="warning",
-            web_port=free_port(),
             **dict(pair.split("=", 1) for pair in chosen.set),
         )
         self.producer = Producer(
             {"bootstrap.servers": self.kafka.bootstrap, "linger.ms": 1, "queue.buffering.max.messages": 1_000_000}
         )
         self.shop = Shop(random.Random(7))
-        self.worker: Any = None
+        self.worker = Team(self.at, chosen.workers, chosen.split)
 
     def send(self, topic: str, key: str, value: bytes, told: Any = None) -> None:
         """Send to the partition of the key, as a Java client does."""
@@ -101,7 +100,7 @@ class Bench:
             if n % 1_000 == 0:
                 self.producer.poll(0)
         assert self.producer.flush(120) == 0
-        self.worker = self.at.start()
+        self.worker.start()
         self.await_drained()
         deadline = time.monotonic() + 300
         # days close once every partition's mark is past them, one after the other: wait until today is the open one
@@ -163,13 +162,13 @@ class Bench:
 
     def stages(self) -> Stages:
         """What the worker says of itself."""
-        return scrape(f"http://127.0.0.1:{self.at.settings.web_port}/metrics")
+        return self.worker.stages()
 
     def cpu_s(self) -> dict[str, float]:
         """CPU seconds so far of the worker and of its neighbours, where they are ours."""
-        children = {"worker": self.worker, "kafka": getattr(self.kafka, "_child", None)}
-        children["redis"] = getattr(self.redis, "_child", None)
-        return {name: processes.cpu_s(child.pid) for name, child in children.items() if child is not None}
+        neighbours = {"kafka": getattr(self.kafka, "_child", None), "redis": getattr(self.redis, "_child", None)}
+        found = {name: processes.cpu_s(child.pid) for name, child in neighbours.items() if child is not None}
+        return {"worker": self.worker.cpu_s(), **found}
 
     def close(self) -> None:
         """End everything."""
@@ -185,8 +184,9 @@ def throughput(bench: Bench) -> None:
     bench.worker.stop()
     before, raised = bench.counted("accepted:orders"), bench.counted("alerts_raised")
     total = fill(bench)
-    bench.worker = bench.at.start()
+    bench.worker.start()
     looks: list[tuple[float, int, dict[str, float]]] = []
+    spied: subprocess.Popen[bytes] | None = None
     while not looks or looks[-1][1] < total:
         time.sleep(0.1)
         assert bench.worker.alive(), bench.worker.tail()
@@ -195,7 +195,7 @@ def throughput(bench: Bench) -> None:
             looks.append((time.monotonic(), done, bench.cpu_s()))
             if len(looks) == 1 and bench.chosen.spy:
                 spied = spy(bench)
-    if bench.chosen.spy:
+    if spied is not None:
         spied.send_signal(signal.SIGINT)
         spied.wait()
     bench.await_drained()
@@ -218,15 +218,15 @@ def throughput(bench: Bench) -> None:
         ),
         lines_per_alert=round(total / max(bench.counted("alerts_raised") - raised, 1), 1),
         published={name: count for name, count in stages.published.items() if count},
-        worker_peak_mb=round(processes.peak_mb(bench.worker.pid)),
+        worker_peak_mb=round(bench.worker.peak_mb()),
         stock_right=bench.stock_right(),
     )
 
 
 def spy(bench: Bench) -> subprocess.Popen[bytes]:
-    """Sample the worker's stacks with py-spy (not a dependency: `pip install py-spy`)."""
-    command = ["py-spy", "record", "-r", "200", "-d", "120", "-f", "raw", "-o", bench.chosen.spy]
-    command += ["-p", str(bench.worker.pid), *bench.chosen.spy_options.split()]
+    """Sample the (last) worker's stacks with py-spy (not a dependency: `pip install py-spy`)."""
+    command = ["py-spy", "record", "--nonblocking", "-r", "100", "-d", "120", "-f", "raw", "-o", bench.chosen.spy]
+    command += ["-p", str(bench.worker.pids[-1]), *bench.chosen.spy_options.split()]
     return subprocess.Popen([Path(sys.executable).parent / command[0], *command[1:]], stdout=subprocess.DEVNULL)
 
 
@@ -267,6 +267,7 @@ def latency(bench: Bench) -> None:
     time.sleep(3.0)
     before, cpu = bench.stages(), bench.cpu_s()
     begun = time.monotonic()
+    spied = spy(bench) if bench.chosen.spy else None
     for n in range(bench.chosen.rate * bench.chosen.seconds):
         due = begun + n / bench.chosen.rate
         while (wait := due - time.monotonic()) > 0:
@@ -288,6 +289,9 @@ def latency(bench: Bench) -> None:
         bench.producer.poll(0)
     late = time.monotonic() - begun - bench.chosen.seconds
     bench.producer.flush(30)
+    if spied is not None:
+        spied.send_signal(signal.SIGINT)
+        spied.wait()
     used = {name: (seconds - cpu[name]) / (time.monotonic() - begun) for name, seconds in bench.cpu_s().items()}
     time.sleep(5.0)
     enough.set()
@@ -354,6 +358,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """What every benchmark of a worker may be told."""
     parser.add_argument("--history", type=int, default=60_000, help="orders of the six days before")
     parser.add_argument("--positions-ms", type=int, default=1_000, help="positions at most once in this time a row")
+    parser.add_argument("--workers", type=int, default=1, help="how many workers share the partitions")
+    parser.add_argument("--split", action="store_true", help="each worker as two processes: an intake and a planner")
     parser.add_argument("--json", action="store_true", help="figures as one line of JSON, the last")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the worker")
 
@@ -366,7 +372,7 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=1_000, help="orders a second (latency)")
     parser.add_argument("--seconds", type=int, default=60, help="how long (latency)")
     add_options(parser)
-    parser.add_argument("--spy", metavar="FILE", help="sample the worker's stacks with py-spy (throughput)")
+    parser.add_argument("--spy", metavar="FILE", help="sample the worker's stacks with py-spy")
     parser.add_argument("--spy-options", default="--gil", help="further options of py-spy")
     bench = Bench(parser.parse_args())
     try:

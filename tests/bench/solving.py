@@ -75,7 +75,7 @@ class Solves:
         await office.close()
 
     def _look(self) -> None:
-        there = [n for pid, n in processes.nices(self.bench.worker.pid).items() if pid != self.bench.worker.pid]
+        there = [n for own in self.bench.worker.pids for pid, n in processes.nices(own).items() if pid != own]
         self.nices.update(there)
         self.solving_s += LOOK_S if there and not self.enough.is_set() else 0.0
 

@@ -44,6 +44,11 @@ class Histogram:
             low, seen = bound, count
         return low
 
+    def __add__(self, other: Histogram) -> Histogram:
+        bounds = self.below.keys() | other.below.keys()
+        below = {bound: self.below.get(bound, 0.0) + other.below.get(bound, 0.0) for bound in bounds}
+        return Histogram(self.total + other.total, below)
+
     def __sub__(self, before: Histogram) -> Histogram:
         below = {bound: count - before.below.get(bound, 0.0) for bound, count in self.below.items()}
         return Histogram(self.total - before.total, below)
@@ -55,6 +60,11 @@ class Stages:
 
     of: dict[tuple[str, str], Histogram]
     published: dict[str, int]
+
+    def __add__(self, other: Stages) -> Stages:
+        of = {key: self.of.get(key, Histogram()) + other.of.get(key, Histogram()) for key in self.of | other.of}
+        names = self.published | other.published
+        return Stages(of, {name: self.published.get(name, 0) + other.published.get(name, 0) for name in names})
 
     def __sub__(self, before: Stages) -> Stages:
         of = {key: its - before.of.get(key, Histogram()) for key, its in self.of.items()}

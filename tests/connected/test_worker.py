@@ -15,15 +15,16 @@ pytestmark = pytest.mark.kafka
 
 
 def test_undisturbed_the_laws_hold(kafka: Broker, redis_server: servers.Server, tmp_path: Path) -> None:
-    """Three days of a shop through one worker: state, rows, messages and counts are those the topics imply."""
+    """Three days of a shop, read by one process and kept by another: state, rows, messages and counts hold."""
     at = Installation(kafka.bootstrap, redis_server.url, tmp_path, clock="event", shelves=3, source_partitions=2)
     try:
-        at.start()
+        reads, keeps = at.start(RESTOCK_WORK="intake"), at.start(RESTOCK_WORK="planner")
         source = traffic.records(seed=1, days=3, orders_an_hour=20)
         for _ in traffic.publish(kafka.bootstrap, at.namespace, source, at.parts):
             pass
         at.await_drained()
         counted = laws.hold(at)
+        assert reads.alive() and keeps.alive()
     finally:
         at.stop()
     assert counted["alerts_open"] > 5
