@@ -72,7 +72,7 @@ def _watches(app: App, ledger: RedisLedger) -> list[Coroutine[Any, Any, None]]:
 
 
 @contextlib.asynccontextmanager
-async def worker(settings: Settings) -> AsyncIterator[tuple[App, RedisLedger, tuple[Network, Refit]]]:
+async def worker(settings: Settings) -> AsyncIterator[tuple[App, RedisLedger, tuple[Network | Refit, ...]]]:
     """A worker's app, ledger and part in the periodic agents; connections of all neighbours are let go at the end."""
     transactions = await abilities.transactions(settings)
     there = transactions or await abilities.has_transactions(settings.brokers)
