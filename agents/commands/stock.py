@@ -84,6 +84,10 @@ def _print_explained(row: dict[str, Any]) -> None:
     forecast = row["forecast"]
     print(f"{row['sku']} at {row['location']}: {forecast['sentence']}")
     print(f"  {forecast['lead_time']['sentence']}")
+    if began := forecast["began"]:
+        print(
+            f"  began as its {began['as'].replace('_', ' ')} {began['name'] or ''}: its own demand says more by the day"
+        )
     print(f"  {'expert':20} {'share':>7} {'recent loss':>12}")
     for one in forecast["experts"]:
         why = f"  as of {one['as_of']}, {one['age_days']} days old" if "as_of" in one else ""

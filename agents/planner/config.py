@@ -33,6 +33,8 @@ class Policy:
     min_order_milli: int = 0
     max_stock_milli: int = 0  # 0: none
     last_buy_day: int = NEVER  # last local day, by number, on which it may be ordered
+    launch_day: int = 0  # first local day, by number, on which it is sold; 0: always was
+    order_from: int = 0  # first one on which it may be ordered: so that it is there at its launch
     status: str = "active"
     confirms: bool = True  # False: the supplier does not confirm, ordered counts as confirmed
     category: str = ""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.planner import machine, messages, plan, scorecard
+from agents.planner import machine, messages, plan, scorecard, young
 from agents.planner.shelf import Shelf
 from stream.events.units import number_from_milli as units
 
@@ -45,6 +45,7 @@ def explained(shelf: Shelf, row: int) -> dict[str, Any]:
         "horizons": horizons,
         "learnt_from_cycles": int(made.cycles[0]),
         "lead_time": _lead_time(shelf, row),
+        "began": young.began(shelf, row),
         "shelf": scorecard.card(shelf.counters),
         "sentence": sentence(shelf, row),
     }

@@ -34,6 +34,8 @@ POLICY = np.dtype(
         ("periodic", "<i8"),
         ("fill", "<i8"),
         ("cover_days", "<f8"),
+        ("launch_day", "<i8"),
+        ("order_from", "<i8"),
     ]
 )
 _MONEY_AND_TIME = [
@@ -58,20 +60,29 @@ class FactBook:
         self.facts: dict[str, str] = {}
         self.categories = Names()
         self.calendar = Calendar()
+        self.follows: dict[str, set[str]] = {}  # a successor -> the SKUs that name it
         self._parsed: dict[str, dict[str, Any]] = {}
 
     def put(self, key: str, fact: str | None) -> None:
         """Learn a fact, or forget it (None)."""
+        key_parts = tuple(orjson.loads(key))
+        if key_parts[0] == "item":
+            self._put_successor(key_parts[1], fact)
         self._parsed.pop(key, None)
         if fact is None:
             self.facts.pop(key, None)
         else:
             self.facts[key] = fact
-        key_parts = tuple(orjson.loads(key))
         if key_parts[0] == "calendar":
             self.calendar.put(key_parts, None if fact is None else orjson.loads(fact))
         elif key_parts[0] == "location":
             self.calendar.put_location(key_parts[1], None if fact is None else orjson.loads(fact))
+
+    def _put_successor(self, sku: str, fact: str | None) -> None:
+        if before := self.get("item", sku).get("successor"):
+            self.follows.get(before, set()).discard(sku)
+        if fact is not None and '"successor"' in fact and (after := orjson.loads(fact).get("successor")):
+            self.follows.setdefault(after, set()).add(sku)
 
     def get(self, *key: str) -> dict[str, Any]:
         """The fact under a key, empty where nothing was said."""
@@ -99,6 +110,8 @@ class FactBook:
                 fields[kept] = round(merged[said] * 1000)
         if "last_buy_on" in merged:
             fields["last_buy_day"] = parse_day(merged["last_buy_on"])
+        if "launch_on" in merged:
+            fields["launch_day"] = parse_day(merged["launch_on"])
         return Policy(**{**self.default.__dict__, **fields})
 
     def supplier(self, sku: str, location: str) -> str:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
-from agents.planner import days, fast, guards, guests, machine, plan, wakes
+from agents.planner import days, fast, guards, guests, machine, plan, wakes, young
 from agents.planner.config import LONG_AGO
 from agents.planner.journal import ENTRY, LATE, NO_DAY, SOLD_AT_ONCE, LateMove, demand_day, late_moves
 from agents.planner.shelf import Rows, Shelf
@@ -401,6 +401,7 @@ def _fact(shelf: Shelf, event: machine.Event, text: str, offset: int, place: int
     said += [(place, m) for m in due + wakes.catch_up(shelf, np.array(sorted(concerned), np.int64))]
     shelf.facts.put(key_text(key), None if event.kind == Kind.FACT_GONE else text)
     shelf.changed_facts.add(key_text(key))
+    young.told(shelf, key)
     if key[0] == "location":
         if concerned:
             _change_zone(shelf, sorted(concerned), shelf.facts.zone(key[1]))

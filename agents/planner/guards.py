@@ -65,7 +65,8 @@ def bounds(shelf: Shelf, rows: Rows) -> tuple[Ints, Ints]:
 
 def _orderable(shelf: Shelf, rows: Rows) -> npt.NDArray[np.bool_]:
     policy = shelf.policy[rows]
-    return np.asarray((policy["orderable"] > 0) & (shelf.hot["day"][rows] <= policy["last_buy_day"]))
+    day = shelf.hot["day"][rows]
+    return np.asarray((policy["orderable"] > 0) & (policy["order_from"] <= day) & (day <= policy["last_buy_day"]))
 
 
 def _reviews(shelf: Shelf, rows: Rows) -> npt.NDArray[np.bool_]:

@@ -24,7 +24,7 @@ def seen(shelf: Shelf, rows: Rows, units: Floats, exposure: Floats, horizons: Ro
     if shelf.version < PLANS_FROM:
         nobody = np.zeros((len(rows), 2), np.int64)
         return Observation(day, units, exposure, horizons, carts[:, :0], no_ahead(len(rows)), carts, nobody)
-    today = shelf.plan.ahead(shelf, rows, day - 1, 1)
+    today = planned(shelf, rows, day - 1, 1)
     shut = (today[:, 0, calendar.OPEN] == 0) & (units == 0)
     groups = [shelf.places.hashes(shelf.place[rows]), shelf.facts.categories.hashes(shelf.category[rows])]
     return Observation(
@@ -45,9 +45,22 @@ def ahead(shelf: Shelf, rows: Rows, day: Rows) -> Ahead:
     How many days are given depends on the shelf alone, never on the rows asked for, so that slices cannot show.
     """
     names = shelf.family.plan
-    if shelf.version < PLANS_FROM or shelf.plan.empty or not names:
+    if shelf.version < PLANS_FROM or not names or (shelf.plan.empty and shelf.launches == 0):
         return no_ahead(len(rows))
-    return Ahead(_columns(shelf, rows, shelf.plan.ahead(shelf, rows, day, shelf.config.plan_days), names))
+    return Ahead(_columns(shelf, rows, planned(shelf, rows, day, shelf.config.plan_days), names))
+
+
+def planned(shelf: Shelf, rows: Rows, day: Rows, days: int) -> Floats:
+    """The plan of the days after `day` (n,), as `calendar.Plan` has it; nothing is sold before its launch."""
+    plan = shelf.plan.ahead(shelf, rows, day, days)
+    launch = shelf.policy["launch_day"][rows]
+    new = np.flatnonzero(launch > day + 1)
+    if len(new) == 0:
+        return plan
+    plan = np.array(plan)
+    before = day[new, None] + 1 + np.arange(days) < launch[new, None]
+    plan[new, :, calendar.OPEN] = np.where(before, 0.0, plan[new, :, calendar.OPEN])
+    return plan
 
 
 def _columns(shelf: Shelf, rows: Rows, planned: Floats, names: tuple[str, ...], *, last_price: bool = False) -> Floats:

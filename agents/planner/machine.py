@@ -154,7 +154,7 @@ class Row(msgspec.Struct, eq=False):
     @property
     def orderable(self) -> bool:
         """Whether anything may be proposed for it today."""
-        return bool(self.policy.orderable) and self.day <= self.policy.last_buy_day
+        return bool(self.policy.orderable) and self.policy.order_from <= self.day <= self.policy.last_buy_day
 
     def reviews(self, closing: bool) -> bool:
         """Whether it may order now: at any time, or as a day closes, every `review_days`."""

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from agents.planner import days, versions
+from agents.planner import days, versions, young
 from agents.planner.calendar import Plan
 from agents.planner.carts import Carts
 from agents.planner.commons import Commons
@@ -131,6 +131,8 @@ class Shelf:
         self.groups: list[list[int]] = []  # the same lists, by number of the SKU
         self.places = Names()
         self.lead_times = LeadTimes(config.lead_times == "learnt")
+        self.young: set[int] = set()  # rows that may begin as others are: see young.py
+        self.launches = 0  # rows with a stated first day
         self.orders: dict[int, list[Order]] = {}
         self.alerts: dict[int, dict[str, Alert]] = {}
         self.ahead: dict[int, dict[int, Ahead]] = {}
@@ -245,11 +247,14 @@ class Shelf:
         """How a row is to be replenished, as facts now state it, and as its lead time is learnt."""
         sku, location = self.names[row]
         record = self.facts.policy_record(sku, location)
+        self.launches -= int(self.policy["launch_day"][row] > 0)
         self.policy[row] = record
+        self.launches += int(self.policy["launch_day"][row] > 0)
         pool = self.lead_times.number(Key(self.facts.supplier(sku, location), location, *record[:2]))
         self.lead_pool[row] = pool
         if self.lead_times.any:
             self.policy["lead_days"][row], self.policy["lead_days_sd"][row] = self.lead_times.terms[pool]
+        young.note(self, row)
 
     def freeze(self) -> None:
         """A closing begins: what rows told together holds from here on."""
@@ -257,6 +262,8 @@ class Shelf:
         if self.lead_times.freeze() and self.lead_times.any:
             terms = self.lead_times.terms[self.lead_pool[: self.n]]
             self.policy["lead_days"][: self.n], self.policy["lead_days_sd"][: self.n] = terms.T
+            young.order_from(self, np.arange(self.n))
+        young.begin(self)
 
     def with_siblings(self, rows: Rows) -> Rows:
         """These rows and all others of their SKUs, each once: SKU by SKU, in the order a SKU's rows came."""
@@ -384,6 +391,8 @@ class Shelf:
             before, self.commons = self.commons, versions.version(self.version).commons(self.family)
             self.commons.replace(before.fields())
             versions.version(self.version).switch(self)
+        for row in range(self.n):
+            young.note(self, row)
         self.readers = max(self.readers, self.version)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from agents.planner import days, forecasts, guards, learning, life, machine, plan, positions, scorecard
+from agents.planner import days, forecasts, guards, learning, life, machine, plan, positions, scorecard, young
 from agents.planner.config import HISTORY_DAYS, LONG_AGO, NEVER
 from agents.planner.lead_times import LEARNT_FROM
 from agents.planner.shelf import CLOSED_ONCE, LEARNING, Ahead, Rows, Shelf, Wake
@@ -262,7 +262,8 @@ def exposure(shelf: Shelf, rows: Rows) -> np.ndarray[tuple[int], np.dtype[np.flo
         return shelf.exposure(rows, h["day"])
     had, has = h["opening"] > 0, h["opening"] + h["flow0"] > 0
     share = np.where(had & has, 1.0, np.where(had | has, 0.5, np.where(h["units0"] > 0, 1.0, 0.0)))
-    return np.where(h["known_day"] <= h["day"], share, 1.0)
+    nothing_yet = young.began_as_another(h["flags"]) & (h["units0"] == 0)  # its first stock is still to come
+    return np.where(h["known_day"] <= h["day"], share, np.where(nothing_yet, 0.0, 1.0))
 
 
 def _next_day(shelf: Shelf, rows: Rows) -> None:

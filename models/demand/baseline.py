@@ -102,6 +102,10 @@ class Baseline:
         """A pool without evidence: counts (SEGMENTS, BINS) of errors in row spreads."""
         return {"pool": np.zeros((SEGMENTS, BINS), dtype=np.int64)}
 
+    def start(self, like: State, phase: IntsLike) -> State:  # noqa: ARG002 the contract's
+        """This family knows no like rows: as `fresh`."""
+        return self.fresh(phase)
+
     def close(self, state: State, shared: Shared, seen: Observation) -> Closing:  # noqa: ARG002 no use for the pool here
         """Learn one closed local day of each row."""
         return close_day(state, seen)

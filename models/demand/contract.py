@@ -229,6 +229,9 @@ class Family(Protocol):
     ) -> State:
         """Take over a guest's quantiles (n, J, K) of sums over `horizons` (n, J), made after period `as_of` (n,)."""
 
+    def start(self, like: State, phase: IntsLike) -> State:
+        """Rows nobody has seen demand of that begin as the rows `like` them (n,) are: as a few periods of that size."""
+
     def inherit(self, source: Family, state: State, phase: IntsLike) -> State:
         """The rows of another family as rows of this one: levels and evidence are kept, what is not known is fresh."""
 

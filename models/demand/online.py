@@ -183,6 +183,29 @@ class Online:
         _adopt(state, guest, np.asarray(as_of), np.asarray(horizons), at_levels)
         return state
 
+    def start(self, like: State, phase: IntsLike) -> State:
+        """Levels, weekdays and usual errors of the rows `like` them, as evidence of at most STARTED periods.
+
+        Prices, answers to plans and what guests said stay behind: they are the other row's.
+        """
+        new = self.fresh(phase)
+        for units, weights in _STARTED_SUMS:
+            weight = like[weights].astype(np.float64)
+            whole = np.maximum(weight.sum(axis=1, keepdims=True), 1e-9) if units == "week_units" else weight
+            part = np.minimum(STARTED / np.maximum(whole, 1e-9), 1.0)
+            for name in (units, weights):
+                new[name] = like[name] * part
+        for name in ("seen", "bought"):
+            new[name] = np.minimum(like[name], STARTED)
+        for name in ("chance", "size", "largest", "since"):
+            new[name] = like[name]
+        head, known = new["head"], like["head"]
+        head["horizon"] = known["horizon"]
+        for error, weights in (("error", "error_weight"), ("blend_error", "weight")):
+            part = np.minimum(STARTED / np.maximum(known[weights], 1e-9), 1.0)
+            head[error], head[weights] = known[error] * part, known[weights] * part
+        return new
+
     def inherit(self, source: Family, state: State, phase: IntsLike) -> State:
         """Rows of another family: their levels, as plain sums of what they expect and how long they were seen."""
         if source.version == self.version:
@@ -250,6 +273,12 @@ class Online:
         return plan
 
 
+STARTED = 7.0  # periods: a new row's own demand weighs as much as its like row's after a week
+_STARTED_SUMS = (
+    ("units", "expected"),
+    ("clean_units", "clean_expected"),
+    ("week_units", "week_expected"),
+)
 _WHY_OUT = ("", "never computed", "too old, or made for another horizon")
 
 

@@ -194,6 +194,24 @@ def check_fresh_asks_for_nothing(family: Family) -> None:
     assert (out.cycles == 0).all()
 
 
+def check_starts(family: Family, seed: int) -> None:
+    """Rows that start as others expect what those do, are bounded, and believe their own demand after a few weeks."""
+    n = 9
+    world = World(np.full((60, n), 12.0), np.ones((60, n)), np.tile([[3, 7, 14]], (n, 1))[:, : family.heads])
+    like, shared = run(family, world)
+    state = family.start(like, np.arange(n) + seed)
+    assert state.dtype == family.row
+    before, after = look(family, world, like, shared), look(family, world, state, shared)
+    np.testing.assert_allclose(after.mean_period_units, before.mean_period_units, rtol=0.1)
+    assert (after.cycles == 0).all()
+    check_answers(family, world, state, shared)
+    less = World(np.full((88, n), 3.0), np.ones((88, n)), world.horizons)
+    for period in range(60, 88):
+        done = family.close(state, shared, less.seen(family, period, np.arange(n)))
+        state = done.state
+    assert (look(family, less, state, shared).mean_period_units < 4.5).all()
+
+
 def check_closing_touches_no_input(family: Family, seed: int) -> None:
     """Closing and settling return new values; what was handed in is as it was."""
     world = believable(family, seed, 9, 20)

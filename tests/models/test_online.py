@@ -30,6 +30,11 @@ def test_a_fresh_row_asks_for_nothing():
     c.check_fresh_asks_for_nothing(FAMILY)
 
 
+def test_a_new_row_starts_as_another_and_lets_go():
+    """Levels of the like row, forgotten for the row's own within four weeks."""
+    c.check_starts(FAMILY, 10)
+
+
 def test_closing_is_pure():
     """Closing and settling change neither the state nor the shared state they were given."""
     c.check_closing_touches_no_input(FAMILY, 4)
