@@ -430,6 +430,12 @@ class Settings(BaseSettings):
     default_review_days: float = _setting(
         DEFAULTS, 1.0, "Days between two looks at the stock; part of the time to be covered.", "days", ge=0, le=366
     )
+    service_levels: Literal["default", "segments"] = _setting(
+        DEFAULTS,
+        "default",
+        "The service level of rows of which no fact says one: `RESTOCK_DEFAULT_SERVICE_LEVEL`, or 0.90 to 0.98 by "
+        "segment (ABC by value and XYZ by variability of each shelf's rows, found once a week).",
+    )
     default_service_level: float = _setting(
         DEFAULTS, 0.95, "Chance not to run out in one order cycle (cycle service level).", "share", gt=0, lt=1
     )

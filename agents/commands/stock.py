@@ -84,6 +84,8 @@ def _print_explained(row: dict[str, Any]) -> None:
     forecast = row["forecast"]
     print(f"{row['sku']} at {row['location']}: {forecast['sentence']}")
     print(f"  {forecast['lead_time']['sentence']}")
+    if forecast["segment"]:
+        print(f"  segment {forecast['segment']} of its shelf")
     if began := forecast["began"]:
         print(
             f"  began as its {began['as'].replace('_', ' ')} {began['name'] or ''}: its own demand says more by the day"

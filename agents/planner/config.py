@@ -34,6 +34,7 @@ class Policy:
     max_stock_milli: int = 0  # 0: none
     last_buy_day: int = NEVER  # last local day, by number, on which it may be ordered
     launch_day: int = 0  # first local day, by number, on which it is sold; 0: always was
+    level_stated: bool = False  # whether a fact says the service level
     order_from: int = 0  # first one on which it may be ordered: so that it is there at its launch
     status: str = "active"
     confirms: bool = True  # False: the supplier does not confirm, ordered counts as confirmed
@@ -84,6 +85,7 @@ class PlannerConfig:
     send_rows: int = 200  # rows woken at once, and in a slice that only sends positions: 200 of 40 us are 8 ms
     plan_days: int = 60  # how far ahead plans are looked at: longer lead times are rare, longer plans too
     forecasts: str = "changed"  # which are published when a day closes: these, daily or off
+    segments: bool = False  # whether they say the service level where no fact does: see segments.py
     lead_times: str = "learnt"  # from receipts where there are enough; or stated: by facts and defaults alone
     forecast_days: tuple[int, ...] = (7, 28)  # sums told beside the one over lead time plus review
     family: Family | None = None  # in another setting than the version's: periods that are no days, other horizons

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.planner import machine, messages, plan, scorecard, young
+from agents.planner import machine, messages, plan, scorecard, segments, young
 from agents.planner.shelf import Shelf
 from stream.events.units import number_from_milli as units
 
@@ -46,6 +46,7 @@ def explained(shelf: Shelf, row: int) -> dict[str, Any]:
         "learnt_from_cycles": int(made.cycles[0]),
         "lead_time": _lead_time(shelf, row),
         "began": young.began(shelf, row),
+        "segment": segments.name(shelf, row) or None,
         "shelf": scorecard.card(shelf.counters),
         "sentence": sentence(shelf, row),
     }

@@ -36,6 +36,7 @@ POLICY = np.dtype(
         ("cover_days", "<f8"),
         ("launch_day", "<i8"),
         ("order_from", "<i8"),
+        ("level_stated", "<i8"),
     ]
 )
 _MONEY_AND_TIME = [
@@ -108,6 +109,7 @@ class FactBook:
         for said, kept in _UNITS.items():
             if said in merged:
                 fields[kept] = round(merged[said] * 1000)
+        fields["level_stated"] = "service_level" in merged
         if "last_buy_on" in merged:
             fields["last_buy_day"] = parse_day(merged["last_buy_on"])
         if "launch_on" in merged:

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from agents.planner import days, versions, young
+from agents.planner import days, segments, versions, young
 from agents.planner.calendar import Plan
 from agents.planner.carts import Carts
 from agents.planner.commons import Commons
@@ -255,6 +255,8 @@ class Shelf:
         if self.lead_times.any:
             self.policy["lead_days"][row], self.policy["lead_days_sd"][row] = self.lead_times.terms[pool]
         young.note(self, row)
+        if self.hot["flags"][row] >> segments.SHIFT:
+            segments.apply(self, np.array([row]))
 
     def freeze(self) -> None:
         """A closing begins: what rows told together holds from here on."""
@@ -264,6 +266,7 @@ class Shelf:
             self.policy["lead_days"][: self.n], self.policy["lead_days_sd"][: self.n] = terms.T
             young.order_from(self, np.arange(self.n))
         young.begin(self)
+        segments.sort(self)
 
     def with_siblings(self, rows: Rows) -> Rows:
         """These rows and all others of their SKUs, each once: SKU by SKU, in the order a SKU's rows came."""
@@ -362,6 +365,7 @@ class Shelf:
         for since, (rows, states) in older.items():
             state = np.frombuffer(b"".join(states), versions.version(since).family.row)
             self.model[rows] = versions.inherited(state, self.phase[rows], since, self.version)
+        segments.apply(self, np.arange(self.n))
 
     def _unpack_hot(self, row: int, hot: bytes) -> None:
         self.hot[row], tail = unpacked(hot)
