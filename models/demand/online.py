@@ -111,6 +111,7 @@ class Online:
         over = told["lesson"][:, 0][told["lesson"]["taught"][:, 0] > 0]
         scale = over["scale"].astype(np.float64)
         quantile = places.quantiles_of(over["final"]) * scale[:, None]
+        quantile = np.where(over["counts"][:, None] > 0, np.rint(quantile), quantile)
         return Verdict(over["target"] * scale, np.nan_to_num(quantile), tuple(LEVELS.tolist()))
 
     def settle(self, shared: Shared, told: Told) -> Shared:

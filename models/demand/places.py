@@ -30,7 +30,7 @@ PHASE = 2  # in words of 16 bits
 GROUP_BYTES = 6
 SEEN, BOUGHT, SINCE, LARGEST_UNITS, CHANCE, SIZE = 2, 3, 4, 5, 6, 7
 UNITS, EXPECTED, CLEAN_UNITS, CLEAN_EXPECTED = 8, 14, 20, 23
-PERIOD_ERROR, PERIOD_ERROR_WEIGHT, SIGNAL_FAST, SIGNAL_SLOW, WEEK = 26, 27, 28, 33, 38
+PERIOD_ERROR, PERIOD_ERROR_WEIGHT, SIGNAL_FAST, SIGNAL_SLOW, FRACTIONS, WEEK = 26, 27, 28, 33, 38, 39
 
 # words of a head, int32 and int32 first
 CYCLES, HORIZON, ERROR, ERROR_WEIGHT, BASE_ERROR, BLEND_ERROR, BLEND_WEIGHT, POOLED_LOSS, EXCESS = (
@@ -38,16 +38,15 @@ CYCLES, HORIZON, ERROR, ERROR_WEIGHT, BASE_ERROR, BLEND_ERROR, BLEND_WEIGHT, POO
 )  # fmt: skip
 
 # a pending origin: words of 32, of 16 and of 8 bits
-OPENED, ACTUAL, SCALE, SPAN, SEGMENT, WHOLE, QUANTILES = 0, 1, 2, 6, 14, 15, 8
+OPENED, ACTUAL, SCALE, SPAN, CELLS_BYTE, WHOLE, QUANTILES = 0, 1, 2, 6, 14, 15, 8
 
 # what a row tells: bytes, words, and of a lesson the same
 CLOSED, TEACHES, TOLD_GROUPS, TOLD_PERIOD, TOLD_LEVELS = 0, 1, 2, 1, 2
 MEAN, MISSED, USUAL_UNITS, PLAIN_UNITS, BELIEVED, TOLD_SCALE, RATE, CAME, CAME_EXPECTED, DRIFT, PLAN = (
     2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 16,
 )  # fmt: skip
-TAUGHT, BAND, LESSON_SIZE, LESSON_SEGMENT, LESSON_SCALE, TARGET, LESSON_ERROR, LESSON_SPAN, LESSON_QUANTILES = (
-    0, 1, 2, 3, 1, 2, 3, 8, 9,
-)  # fmt: skip
+TAUGHT, BAND, LESSON_SIZE, LESSON_CELLS, LESSON_SCALE, TARGET, LESSON_ERROR = 0, 1, 2, 3, 1, 2, 3
+LESSON_SPAN, LESSON_COUNTS, LESSON_QUANTILES = 8, 9, 10
 
 
 class Words(NamedTuple):
@@ -132,7 +131,7 @@ def row_type(
         ("actual", "<f4"),
         ("scale", "<f4"),
         ("span", "<i2"),
-        ("segment", "u1"),
+        ("cells", "u1"),
         ("whole", "u1"),
         ("told", "<u2", (experts, K)),
         ("final", "<u2", (K,)),
@@ -155,6 +154,7 @@ def row_type(
             ("period_error_weight", "<f4"),
             ("signal_fast", "<f4", (5,)),
             ("signal_slow", "<f4", (5,)),
+            ("fractions", "<f4"),
             ("week_units", "<f4", (season,)),
             ("week_expected", "<f4", (season,)),
             ("price_sum", "<f4", (prices,)),
@@ -175,11 +175,12 @@ def told_type(columns: int, guests: int, features: int, heads: int) -> np.dtype[
         ("taught", "u1"),
         ("band", "u1"),
         ("size", "u1"),
-        ("segment", "u1"),
+        ("cells", "u1"),
         ("scale", "<f4"),
         ("target", "<f4"),
         ("error", "<f4"),
         ("span", "<i2"),
+        ("counts", "<u2"),  # 1: the row sells whole units
         ("told", "<u2", (2 + guests, K)),
         ("final", "<u2", (K,)),
         ("features", "<i2", (features,)),

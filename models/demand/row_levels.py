@@ -30,6 +30,7 @@ from models.demand.places import (
     CLEAN_UNITS,
     DRIFT,
     EXPECTED,
+    FRACTIONS,
     LARGEST_UNITS,
     MEAN,
     MISSED,
@@ -69,6 +70,8 @@ PLAN_PAST_KEPT = 1.0 - 1.0 / 7.0
 WEEK_KEPT = 0.96
 TSB_CHANCE, TSB_SIZE = 0.05, 0.10
 MOST_UNITS = 1e12
+LEAST_FRACTION = 1e-4
+FRACTIONS_KEPT, FEW_FRACTIONS = 0.99, 0.01  # a row sells whole units where hardly a period of the last 100 had others
 RATE_TIMES = 2.0  # no level lies above this many of the row's largest period
 AHEAD_TIMES = 3.0  # no plan brings more an average period than this many of the row's largest
 
@@ -116,6 +119,12 @@ def middle_rate(w: Floats) -> float:
 def clean_rate(w: Floats, memory: int) -> float:
     """Units an average period, from fully seen periods only."""
     return min(w[CLEAN_UNITS + memory] / max(w[CLEAN_EXPECTED + memory], 1e-9), RATE_TIMES * w[LARGEST_UNITS])
+
+
+@piece
+def counts(w: Floats) -> bool:
+    """Whether the row sells whole units."""
+    return w[FRACTIONS] < FEW_FRACTIONS
 
 
 @piece
@@ -249,12 +258,14 @@ def learn(
     week = ratios[place]
     usual = w[UNITS + MID] / max(w[EXPECTED + MID], 1e-9)
     expected = exposure * week * worth
+    broken = abs(units - np.rint(units)) > LEAST_FRACTION
     units = cut(w, units, usual, expected) if seen else 0.0
     if seen:
         w[LARGEST_UNITS] = max(w[LARGEST_UNITS] * 0.9995, units / max(exposure, 0.25))
     teaches = seen and w[SEEN] > YOUNG_PERIODS and usual > 0
     _teach(w, shape, columns, units, usual, exposure, week, worth, teaches, told)
     if seen:
+        w[FRACTIONS] = FRACTIONS_KEPT * w[FRACTIONS] + ((1.0 - FRACTIONS_KEPT) if broken else 0.0)
         at = shape.week_expected + place
         w[WEEK + place] = WEEK_KEPT * w[WEEK + place] + units / worth
         w[at] = WEEK_KEPT * w[at] + usual * exposure

@@ -21,16 +21,18 @@ from models.demand.places import (
     ACTUAL,
     BAND,
     BOUGHT,
+    CELLS_BYTE,
     CLOSED,
     CYCLES,
     GROUP_BYTES,
     GUEST_STEPS,
     HORIZON,
     LAST,
+    LESSON_CELLS,
+    LESSON_COUNTS,
     LESSON_ERROR,
     LESSON_QUANTILES,
     LESSON_SCALE,
-    LESSON_SEGMENT,
     LESSON_SIZE,
     LESSON_SPAN,
     OPENED,
@@ -39,7 +41,6 @@ from models.demand.places import (
     QUANTILES,
     SCALE,
     SEEN,
-    SEGMENT,
     SPAN,
     TARGET,
     TAUGHT,
@@ -54,7 +55,7 @@ from models.demand.places import (
     Words,
 )
 from models.demand.row_levels import FULLY_SEEN
-from models.demand.row_sums import FARTHEST, FIRST_GUEST, GROUPS, GUEST_AGE, POOLED, REGRESSION, WILDNESSES
+from models.demand.row_sums import CASE_TIMES, FARTHEST, FIRST_GUEST, GROUPS, GUEST_AGE, POOLED, REGRESSION, WILDNESSES
 
 MOST_AHEAD = 64  # periods of plan that are looked at
 LONGEST = 1000  # periods a horizon may have; beyond it is that of LONGEST, in proportion
@@ -84,7 +85,7 @@ class Known(NamedTuple):
     pooled_mean: Floats  # (bands, SIZES)
     excess: Floats  # (bands, SIZES, E)
     usual: Floats  # (bands, SIZES)
-    shift: Floats  # (bands, segments, K)
+    shift: Floats  # (bands, CELLS, K)
 
 
 class Desk(NamedTuple):
@@ -100,6 +101,7 @@ class Desk(NamedTuple):
     year: Floats  # (3,)
     x: Floats  # (p,)
     told: Floats  # (E, K)
+    blended: Floats  # (K,)
     final: Floats  # (K,)
     present: Floats  # (E,)
     cost: Floats  # (E,)
@@ -122,6 +124,7 @@ def desk(shape: Shape, ahead_periods: int) -> Desk:
         np.zeros(3),
         np.zeros(shape.features),
         np.zeros((experts, K)),
+        np.zeros(K),
         np.zeros(K),
         np.zeros(experts),
         np.zeros(experts),
@@ -238,12 +241,15 @@ def _teach(known: Known, rows: Words, told: Words, i: int, head: int, base: int,
     for k in range(HORIZON + 1, shape.head_words):
         rows.f4[i, own + k] = at.head[k]
     lesson, span = shape.lesson + head * shape.lesson_words, _whole(rows.i2[i, 2 * base + SPAN])
-    segment = rows.u1[i, 4 * base + SEGMENT]
+    cells = rows.u1[i, 4 * base + CELLS_BYTE]
     told.u1[i, 4 * lesson + TAUGHT], told.u1[i, 4 * lesson + BAND] = 1, band_of(known.edges, span)
-    told.u1[i, 4 * lesson + LESSON_SEGMENT], told.u1[i, 4 * lesson + LESSON_SIZE] = segment, segment // WILDNESSES
+    told.u1[i, 4 * lesson + LESSON_CELLS], told.u1[i, 4 * lesson + LESSON_SIZE] = (
+        cells,
+        cells % CASE_TIMES // WILDNESSES,
+    )
     told.f4[i, lesson + LESSON_SCALE], told.f4[i, lesson + TARGET] = scale, min(actual / scale, 1e6)
     told.f4[i, lesson + LESSON_ERROR] = max(min(error, 1e6), -1e6)
-    told.i2[i, 2 * lesson + LESSON_SPAN] = span
+    told.i2[i, 2 * lesson + LESSON_SPAN], told.i2[i, 2 * lesson + LESSON_COUNTS] = span, 1 if levels.counts(at.w) else 0
     for k in range(kept + K + shape.features):
         told.u2[i, 2 * lesson + LESSON_QUANTILES + k] = rows.u2[i, first + k]
 
@@ -279,7 +285,7 @@ def _open(known: Known, rows: Words, i: int, at: Desk, period: int, horizons: In
 def _keep(shape: Shape, rows: Words, i: int, base: int, period: int, horizon: int, view: sums.View, at: Desk) -> None:
     rows.i4[i, base + OPENED], rows.f4[i, base + ACTUAL], rows.f4[i, base + SCALE] = period, 0.0, view.scale
     rows.i2[i, 2 * base + SPAN] = horizon
-    rows.u1[i, 4 * base + SEGMENT], rows.u1[i, 4 * base + WHOLE] = view.segment, 1
+    rows.u1[i, 4 * base + CELLS_BYTE], rows.u1[i, 4 * base + WHOLE] = view.cells, 1
     first, kept = 2 * base + QUANTILES, shape.experts * K
     for e in range(shape.experts):
         for k in range(K):
@@ -338,7 +344,8 @@ def tell(
     _guests(known.shape, rows, i, at, period, horizon, view.scale)
     sums.costs(at.head, known.excess[band, view.size], known.usual[band, view.size], at.cost)
     sums.shares(at.cost, at.present, at.share)
-    sums.mixed(at.share, at.told, known.shift[band, view.segment], view.farthest, at.final)
+    sums.mixed(at.share, at.told, at.blended)
+    sums.calibrated(at.blended, known.shift[band], view.cells, view.farthest, at.final)
     return view, min(mean, view.farthest)
 
 
@@ -418,7 +425,7 @@ def look(
             stretch = max(horizons[i, j], 0) / horizon  # 0 periods bring nothing, a decade ten times a year
             units = view.scale * stretch if born else 0.0
             mean[i, j] = middle * units
-            at_levels(at.final, asked, units, quantile[i, j])
+            at_levels(at.final, asked, units, levels.counts(at.w), quantile[i, j])
 
 
 @piece
@@ -435,14 +442,15 @@ def nearest_head(shape: Shape, rows: Words, i: int, horizon: int) -> int:
 
 
 @piece
-def at_levels(final: Floats, asked: Floats, units: float, quantile: Floats) -> None:
-    """Quantiles at LEVELS as quantiles at the levels asked, in units; ascending, not under zero."""
+def at_levels(final: Floats, asked: Floats, units: float, counts: bool, quantile: Floats) -> None:
+    """Quantiles at LEVELS as quantiles at the levels asked, in units, whole ones of a row that sells whole ones."""
     for q in range(len(asked)):
         place, part = int(asked[q, 0]), asked[q, 1]
         told = final[place] + part * (final[place + 1] - final[place])
         if asked[q, 2] > 0:
             told = max(2.0 * final[0] - told, 0.0)
         told = min(told, 2.0 * FARTHEST) * units
+        told = np.rint(told) if counts else told
         quantile[q] = max(told, quantile[q - 1]) if q > 0 else told
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import ndtri
 
 from models.demand.compiled import kernel, piece
 from models.demand.contract import Floats
@@ -51,8 +52,16 @@ from models.demand.row_levels import (
 
 LARGEST = 8.0  # features and targets, in row scales: nothing learns from further out
 FARTHEST = 12.0  # row scales: no quantile lies further out
-SIZES, WILDNESSES = 3, 3  # segments: thirds of the rows by size; usual error over level under 0.4, 0.8, more
-WILD_OVER, WILDER_OVER = 0.4, 0.8
+SIZES = 3  # thirds of the rows
+WILD_OVER = np.array([0.25, 0.4, 0.65, 1.0])  # usual error over level
+WILDNESSES = 5  # classes of it
+PLAN_OVER = np.array([0.93, 1.08])  # what the plan multiplies demand by: less, the same, more
+TREND_OVER = np.array([0.7, 1.4])  # level of a fortnight over that of a year: falling, steady, rising
+SEGMENTS, CASES = SIZES * WILDNESSES, 9  # size x wildness; plan x trend
+CELLS = 1 + SEGMENTS + CASES  # that quantiles are calibrated in: everybody, each segment, each case
+CASE_TIMES = 16  # a segment and a case in a byte
+FARTHEST_SHIFT = 1.5  # of a normal score
+SCORES = ndtri(LEVELS)
 SPREAD_KEPT = np.array([0.95, 0.983, 0.995])
 GROUPS = 128  # buckets of each kind of like rows; the first of all is everybody
 DRIFT_LEVELS = (FAST, MID, USUAL, SLOW, LONG)
@@ -97,7 +106,7 @@ class View(NamedTuple):
     scale: float
     farthest: float
     size: int
-    segment: int
+    cells: int
 
 
 @piece
@@ -156,8 +165,14 @@ def describe(
     _to_grid(x, scale)
     size = _over(cuts, middle / max(horizon, 1))
     wild = spread / max(middle, 1e-9)
-    segment = size * WILDNESSES + (1 if wild > WILD_OVER else 0) + (1 if wild > WILDER_OVER else 0)
-    return View(scale, min(FARTHEST, most / scale), size, segment)
+    case = 3 * _over(PLAN_OVER, planned / max(unplanned, 1e-9)) + _over(TREND_OVER, _trend(w))
+    cells = CASE_TIMES * case + WILDNESSES * size + _over(WILD_OVER, wild)
+    return View(scale, min(FARTHEST, most / scale), size, cells)
+
+
+@piece
+def _trend(w: Floats) -> float:
+    return rate(w, MID) / max(rate(w, LONG), 1e-9)
 
 
 @piece
@@ -305,14 +320,30 @@ def shares(cost: Floats, present: Floats, share: Floats) -> None:
 
 
 @piece
-def mixed(share: Floats, told: Floats, shift: Floats, farthest: float, final: Floats) -> None:
-    """Quantiles (K,) in row scales into `final`: experts `told` (E, K) by `share`, moved by `shift`, bounded."""
+def mixed(share: Floats, told: Floats, blended: Floats) -> None:
+    """Quantiles (K,) in row scales of experts `told` (E, K) by `share`, into `blended`."""
     for k in range(K):
         total = 0.0
         for e in range(len(share)):
             if share[e] > 0:
                 total = total + share[e] * told[e, k]
-        final[k] = total + shift[k]
+        blended[k] = total
+
+
+@piece
+def calibrated(blended: Floats, shift: Floats, cells: int, farthest: float, final: Floats) -> None:
+    """Quantiles (K,) read off the row's own curve where its cells' shifts (CELLS, K) say, into `final`, bounded.
+
+    A shift is of the level's normal score: where errors are wide it moves far, and not at all where all demand is zero.
+    """
+    segment, case = 1 + cells % CASE_TIMES, 1 + SEGMENTS + cells // CASE_TIMES
+    for k in range(K):
+        by = shift[0, k] + shift[segment, k] + shift[case, k]
+        score, place = SCORES[k] + _bounded(by, -FARTHEST_SHIFT, FARTHEST_SHIFT), 0
+        while place < K - 2 and score >= SCORES[place + 1]:
+            place += 1
+        part = (score - SCORES[place]) / (SCORES[place + 1] - SCORES[place])
+        final[k] = blended[place] + part * (blended[place + 1] - blended[place])
     _ascending(final)
     for k in range(K):
         final[k] = _bounded(final[k], 0.0, farthest)

@@ -59,28 +59,13 @@ def test_the_regression_finds_quantiles():
     np.testing.assert_allclose(told[:, 5], expected[:, 5], rtol=0.3)
 
 
-@pytest.mark.parametrize("wrong", [0.9, 1.1])
-def test_calibration_repairs_coverage(wrong):
-    """Quantiles 10 % too low or too high cover what they promise after 300 periods, within two points."""
-    rng, shared = np.random.default_rng(2), FAMILY.fresh_shared()
-    truth = np.quantile(rng.gamma(4.0, 0.25, 100_000), QUANTILES)
-    within = []
-    for period in range(500):
-        actual = rng.gamma(4.0, 0.25, 100)
-        now = np.tile(wrong * truth + shared["shift"][BAND, 0], (100, 1))
-        shared = settled(shared, period, lessons(np.ones((100, 1)), actual, final=now))
-        if period >= 300:
-            within.append((actual[:, None] <= now).mean(axis=0))
-    assert np.abs(np.mean(within, axis=0) - QUANTILES).max() < 0.02
-
-
 def test_coverage_that_whole_units_force_is_left_alone():
     """Where most sums are zero, a median of zero covers more than it says: nothing moves."""
     shared = FAMILY.fresh_shared()
     for period in range(80):
         actual = (np.arange(100) < 20).astype(float)
         shared = settled(shared, period, lessons(np.ones((100, 1)), actual, final=np.zeros((100, 6))))
-    assert shared["shift"][BAND, 0, 0] == 0.0
+    assert (shared["shift"][BAND, :, 0] == 0.0).all()
 
 
 def test_the_cheaper_expert_carries_and_the_other_keeps_a_word():
