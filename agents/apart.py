@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import resource
 import signal
@@ -31,6 +32,7 @@ LOWEST = (
     f"import os, sys; os.nice({NICE}); "
     "hasattr(os, 'SCHED_IDLE') and os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0)); "
 )
+PR_SET_PDEATHSIG = 1
 SAID_CHARS = 2_000  # of what a process that failed wrote last
 
 
@@ -79,6 +81,7 @@ def _why(code: int, said: bytes) -> str:
 def run(work: Callable[[Settings], Awaitable[bytes]], memory_mb: Callable[[Settings], int], setting: str) -> int:
     """Do the work once within its memory; the answer goes to standard output, what is wrong to standard error."""
     settings = load()
+    end_with_parent()
     _first_to_go()
     most_mb = memory_mb(settings)
     resource.setrlimit(resource.RLIMIT_DATA, (most_mb << 20, most_mb << 20))
@@ -96,6 +99,12 @@ def run(work: Callable[[Settings], Awaitable[bytes]], memory_mb: Callable[[Setti
 
 async def _awaited(work: Callable[[Settings], Awaitable[bytes]], settings: Settings) -> bytes:
     return await work(settings)
+
+
+def end_with_parent() -> None:
+    """Where the system can: a worker that is killed leaves no process behind that computes for nobody."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _first_to_go() -> None:

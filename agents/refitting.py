@@ -25,10 +25,10 @@ COMMAND = apart.command("agents.refitting")
 AHEAD = 2  # tasks a process of the pool that wait for it
 
 
-async def refit_apart(settings: Settings, command: Sequence[str] = COMMAND) -> bytes:
+async def refit_apart(settings: Settings, command: Sequence[str] = ()) -> bytes:
     """The packed Answer of a run. Raises SolveFailed with its why; no process of it outlives the call."""
     hint = "give it less to do with RESTOCK_REFIT_CPU_SECONDS, or more time with RESTOCK_REFIT_SECONDS"
-    return await apart.answer(settings, command, settings.refit_seconds, "refit", hint)
+    return await apart.answer(settings, command or COMMAND, settings.refit_seconds, "refit", hint)
 
 
 def main() -> int:
@@ -71,9 +71,8 @@ class Pool:
     def __init__(self, processes: int, executor: Executor | None = None) -> None:
         self._processes, self._elsewhere_s, self._executor = processes, 0.0, executor
         if processes > 1 and executor is None:
-            context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload(["agents.refit.fit"])  # once for all: the models take seconds to import
-            self._executor = ProcessPoolExecutor(processes, context)
+            context = multiprocessing.get_context("spawn")  # children of this process: a fork server would outlive it
+            self._executor = ProcessPoolExecutor(processes, context, apart.end_with_parent)
 
     def spent_s(self) -> float:
         """CPU seconds of this process and of the fits its pool has answered."""

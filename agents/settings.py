@@ -374,7 +374,9 @@ class Settings(BaseSettings):
         ge=1,
         le=86_400,
     )
-    refit_processes: int = _setting(REFIT, 1, "Processes that fit rows at the same time.", ge=1, le=256)
+    refit_processes: int = _setting(
+        REFIT, 1, "Processes that fit rows at the same time; each takes some 4 s to begin.", ge=1, le=256
+    )
     refit_memory_mb: int = _setting(
         REFIT,
         4_096,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import logging
 import uuid
 from collections.abc import Iterator
@@ -24,9 +25,11 @@ from agents.planner.keeping import MOVING
 from agents.settings import Settings
 from stream import kafka_address
 from stream.errors import Away
+from stream.events.instants import text_from_ms
 from stream.events.kinds import Source
 from stream.events.topics import BY_NAME, full_name, partitions
 from stream.ledger.client import Slots, address_of, primaries
+from stream.ledger.office import REFIT, Book, RedisOffice
 from stream.ledger.redis_ledger import RedisLedger
 from stream.transport import topics_admin
 
@@ -232,6 +235,30 @@ def _unlike(shape: dict[str, Any], settings: Settings) -> Iterator[str]:
             yield f"it was begun with {begun} partitions of {source.topic}, the settings say {now}"
 
 
+def slow_lane(settings: Settings) -> Iterator[Finding]:
+    """Are heavier models fitted, and what came of it last?"""
+    book = asyncio.run(_refits(settings))
+    outcome = orjson.loads(book.outcome) if book.outcome else {}
+    trees = "" if importlib.util.find_spec("lightgbm") else "; without LightGBM (the extra `trees`) no trees"
+    last = f"last run {text_from_ms(outcome['at_ms'])}: {outcome['status']}" if outcome else "no run yet"
+    if settings.refit_minutes == 0:
+        yield Finding("ok", "slow lane", f"off: it runs when `restock refit now` asks; {last}{trees}")
+        return
+    every = f"every {settings.refit_minutes:,} minutes"
+    if outcome.get("status") == "failed":
+        yield Finding("warn", "slow lane", f"{every}; {last}: {outcome['why']}", 'runbook, "Refits fail"')
+    else:
+        yield Finding("ok", "slow lane", f"{every}; {last}{trees}")
+
+
+async def _refits(settings: Settings) -> Book:
+    office = RedisOffice(settings.redis_url, settings.namespace, REFIT, timeout_s=settings.redis_timeout_ms / 1000)
+    try:
+        return await office.book()
+    finally:
+        await office.close()
+
+
 def broker_clock(settings: Settings) -> Iterator[Finding]:
     """What time does the broker think it is? Kafka tells only by stamping a record."""
     admin, name = AdminClient(_client(settings)), full_name(settings.namespace, f"doctor-{uuid.uuid4().hex[:8]}")
@@ -262,4 +289,4 @@ def _client(settings: Settings) -> dict[str, Any]:
     return {**kafka_address.client(settings.brokers), "logger": _silent, "socket.timeout.ms": int(ANSWER_S * 1000)}
 
 
-ALL = [broker, topics, transactions, ledger_store, ledger_shape]
+ALL = [broker, topics, transactions, ledger_store, ledger_shape, slow_lane]

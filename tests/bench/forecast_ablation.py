@@ -17,6 +17,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from agents.planner.config import HISTORY_DAYS
+from agents.planner.guests import MOST_TIMES
+from agents.refit import fit
 from models.demand.backtest import QUANTILES, Guest, forecast_history
 from models.demand.contract import Ahead, Floats, Ints, Shared, State, Told
 from models.demand.online import Online
@@ -34,11 +37,16 @@ REFIT_EVERY = 14
 
 @dataclass
 class Refit:
-    """The slow lane as a guest: every row fitted anew every REFIT_EVERY periods, in between its word fades."""
+    """The slow lane as a guest: every row fitted anew every REFIT_EVERY periods, in between its word fades.
+
+    `fit` gives the quantiles of a row from its last `kept` periods.
+    """
 
     name: str
     panel: Panel
-    fit: Callable[..., fits.Fit]
+    fit: Callable[[Floats, Ints], Floats | None]
+    from_period: int
+    kept: int = fits.LONGEST_PERIODS
 
     def hear(self, period: int, told: Told) -> None:
         pass
@@ -46,14 +54,32 @@ class Refit:
     def quantiles(
         self, family: Online, state: State, shared: Shared, period: int, horizons: Ints, ahead: Ahead
     ) -> Floats | None:
-        if period % REFIT_EVERY or period < fits.LEAST_PERIODS:
+        if period % REFIT_EVERY or period < max(fits.LEAST_PERIODS, self.from_period):
             return None
-        seen = np.where(self.panel.exposure >= 0.8, self.panel.units, np.nan)[:, : period + 1]
+        seen = np.where(self.panel.exposure >= 0.8, self.panel.units, np.nan)[:, : period + 1][:, -self.kept :]
         told = np.zeros((len(seen), horizons.shape[1], len(QUANTILES)))
         for i, row in enumerate(seen):
-            if np.isfinite(row).sum() >= fits.LEAST_PERIODS:
-                told[i] = self.fit(row, horizons[i], QUANTILES, season=max(self.panel.season, 1)).quantiles
+            if np.isfinite(row).sum() >= fits.LEAST_PERIODS and (one := self.fit(row, horizons[i])) is not None:
+                told[i] = one
         return told
+
+
+def by(model: Callable[..., fits.Fit], season: int) -> Callable[[Floats, Ints], Floats | None]:
+    """Quantiles by one model; nothing where none of its orders can be fitted."""
+
+    def fitted(units: Floats, horizons: Ints) -> Floats | None:
+        try:
+            return model(units, horizons, QUANTILES, season=season).quantiles
+        except ValueError:
+            return None
+
+    return fitted
+
+
+def as_served(units: Floats, horizons: Ints) -> Floats | None:
+    """Quantiles by both models, as the slow lane of the service tells them."""
+    first = units[int(np.argmax(np.isfinite(units))) :]
+    return fit.fit(fit.Task(first, horizons, MOST_TIMES * float(np.nanmax(units)))).quantiles
 
 
 def carts_world(rows: int, days: int) -> tuple[Panel, Floats]:
@@ -108,12 +134,14 @@ def lanes(asked: argparse.Namespace) -> None:
     whole, span = some_rows(loaded.panel, rows), loaded.source.horizon
     last = whole.periods - 1 - span
     origins = [last - loaded.source.every * k for k in range(asked.origins)][::-1]
+    since = max(origins[0] - 6 * max(span, 1), 28)  # a guest is weighed by what it told: give it horizons to be seen in
     guests: dict[str, Callable[[], Guest]] = {
         **{name: (lambda name=name: learner(name)) for name in LEARNERS},
         "neural net": NeuralNet,
-        "trees": lambda: NightlyTrees(from_period=max(origins[0] - 16 * span, 28)),
-        "ARIMA": lambda: Refit("refit", whole, fits.arima),
-        "ETS": lambda: Refit("refit", whole, fits.smoothing),
+        "trees": lambda: NightlyTrees(from_period=since),
+        "ARIMA": lambda: Refit("refit", whole, by(fits.arima, max(whole.season, 1)), since),
+        "ETS": lambda: Refit("refit", whole, by(fits.smoothing, max(whole.season, 1)), since),
+        "both, of six weeks": lambda: Refit("refit", whole, as_served, since, HISTORY_DAYS),
     }
     knowledge: dict[str, Panel] = {
         "without the plan": replace(whole, prices=(), flags=()),

@@ -14,16 +14,20 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from agents import refitting
 from agents.cli import main
 from agents.intake import agent as intake
 from agents.network import balance
 from agents.planner import agent as planner
+from stream.ledger import leader
 from stream.ledger.kafka_publisher import KafkaPublisher
 from stream.ledger.office import RedisOffice
 from stream.ledger.redis_ledger import RedisLedger
 from stream.transport.sender import KafkaSender
 
 left = 0  # times the step is still to be done
+
+DEAD_LEASE_MS = 4_000  # of a leader that will die: the next one need not wait for 10 s
 
 
 def die() -> None:
@@ -78,6 +82,18 @@ def in_small_lots(hook: Callable[[], None]) -> Callable[[], None]:
 
     def applied() -> None:
         balance.TELL_TRANSFERS = 3
+        leader.TTL_MS = DEAD_LEASE_MS
+        hook()
+
+    return applied
+
+
+def at_normal_priority(hook: Callable[[], None]) -> Callable[[], None]:
+    """The same while refits take their share of a busy machine: on idle time alone a test may wait for ever."""
+
+    def applied() -> None:
+        refitting.COMMAND = ("-m", "agents.refitting")
+        leader.TTL_MS = DEAD_LEASE_MS
         hook()
 
     return applied
@@ -94,6 +110,8 @@ STEPS: dict[int, Callable[[], None]] = {
     # of a plan of the network agent, see stream/ledger/leader.py
     25: in_small_lots(lambda: before(RedisOffice, "sent")),
     26: in_small_lots(lambda: after(RedisOffice, "sent")),
+    # of a run of the slow lane
+    27: at_normal_priority(lambda: before(RedisOffice, "sent")),
 }
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import pytest
 
 from agents import cli, refitting
 from agents.apart import SolveFailed
+from agents.commands import checks
 from agents.planner import keeping
 from agents.planner.fold import fold
 from agents.planner.shelf import Shelf
@@ -103,12 +104,6 @@ def test_a_run_that_takes_too_long_is_gone(settings: Settings) -> None:
     assert "RESTOCK_REFIT_SECONDS" in failed.value.hint
 
 
-def test_before_there_is_a_shelf_a_run_says_why(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing has come: the reason is in the answer, exit code 1."""
-    assert cli.main(["refit", "try"]) == 1
-    assert "decides nothing yet" in capsys.readouterr().err
-
-
 def test_a_pool_stops_when_the_time_is_spent(monkeypatch: pytest.MonkeyPatch) -> None:
     """What runs when it is enough is still heard, and nothing more is begun; its processes' time counts with ours."""
     monkeypatch.setattr(refitting, "timed", lambda task: (task, 1.5))
@@ -120,3 +115,22 @@ def test_a_pool_stops_when_the_time_is_spent(monkeypatch: pytest.MonkeyPatch) ->
     assert 4 <= len(done) <= 4 + refitting.AHEAD * 2
     assert sorted(done) == list(range(len(done)))
     pool.close()
+
+
+def test_the_doctor_says_whether_the_slow_lane_runs(settings: Settings) -> None:
+    """Off, on and never run, and on with a run that failed: with its reason and where to read on."""
+    (found,) = checks.slow_lane(settings)
+    assert (found.level, "off" in found.what) == ("ok", True)
+    daily = settings.changed(refit_minutes=1_440)
+    (found,) = checks.slow_lane(daily)
+    assert (found.level, "no run yet" in found.what) == ("ok", True)
+
+    async def fails() -> None:
+        office = RedisOffice(settings.redis_url, settings.namespace, REFIT)
+        await office.lead("t", 60_000, "worker-7")
+        await office.note("t", json.dumps({"status": "failed", "why": "too slow", "at_ms": 0}), "")
+        await office.close()
+
+    asyncio.run(fails())
+    (found,) = checks.slow_lane(daily)
+    assert (found.level, "too slow" in found.what) == ("warn", True)
