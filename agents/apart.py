@@ -27,12 +27,15 @@ from stream.ledger.redis_ledger import RedisLedger
 
 NICE = 19
 READ_AGAIN_S, READ_TIMES = 2.0, 15  # while days close
-# before the models are imported: that alone takes a second or two; where the system can, only what others leave idle
+PR_SET_PDEATHSIG = 1
+# before the models are imported, which alone takes seconds: where the system can, gone with whoever started it, and
+# only on what others leave idle
 LOWEST = (
-    f"import os, sys; os.nice({NICE}); "
+    "import ctypes, os, sys; "
+    f"sys.platform == 'linux' and ctypes.CDLL(None).prctl({PR_SET_PDEATHSIG}, {int(signal.SIGKILL)}); "
+    f"os.nice({NICE}); "
     "hasattr(os, 'SCHED_IDLE') and os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0)); "
 )
-PR_SET_PDEATHSIG = 1
 SAID_CHARS = 2_000  # of what a process that failed wrote last
 
 
@@ -81,7 +84,6 @@ def _why(code: int, said: bytes) -> str:
 def run(work: Callable[[Settings], Awaitable[bytes]], memory_mb: Callable[[Settings], int], setting: str) -> int:
     """Do the work once within its memory; the answer goes to standard output, what is wrong to standard error."""
     settings = load()
-    end_with_parent()
     _first_to_go()
     most_mb = memory_mb(settings)
     resource.setrlimit(resource.RLIMIT_DATA, (most_mb << 20, most_mb << 20))
