@@ -66,7 +66,7 @@ soak: $(READY) ## Long tests: PART=chaos|seeds|memory MINUTES=60
 		echo "  hint: make soak PART=chaos, seeds or memory"; exit 2;; esac
 	RESTOCK_SOAK_MINUTES=$(MINUTES) $(BIN)/python -m pytest -m soak -k "$(PART)" --timeout=0 -s $(ARGS)
 
-bench: $(READY) ## Restock beside its peers, in one run: BENCH=all|throughput|latency|network (about an hour; needs Java and Maven)
+bench: $(READY) ## Restock beside its peers, in one run: BENCH=PART, see BENCH=--help (all: about two hours; needs Java and Maven)
 	$(BIN)/python -m tests.bench $(BENCH) $(ARGS)
 
 docs: $(READY) ## Write the generated pages of docs/ again

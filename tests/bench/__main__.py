@@ -1,9 +1,22 @@
-"""Restock beside its peers, in one run: tables of ratios, each figure with its spread.
+"""Restock beside its peers in one run, and by itself: tables, each figure with its spread where it was run again.
 
-python -m tests.bench                       # throughput, latency, then the network's solver (make bench)
+python -m tests.bench                       # all: about two hours on 2 cores (make bench)
 python -m tests.bench throughput --runs 1 --orders 200000 --only kstreams-eos,faust
 python -m tests.bench latency --rate 1000 --seconds 30
 python -m tests.bench network               # the solver beside its peers, then a year with it and without
+python -m tests.bench burst --rate 500      # one of Restock's own; its options: python -m tests.bench burst --help
+
+parts beside peers, about 60 minutes with three runs:
+  throughput   the log run down
+  latency      from an order's acknowledgement to its alert
+  network      the solver of transfers
+parts of Restock's own, about 4 minutes each:
+  close        latency while a day of all 20,000 rows closes
+  take-over    the gap in alerts when a worker leaves, joins or dies
+  burst        ten times the rated load for a minute
+  scaling      one worker, one split in two processes, two, four
+  solving      latency while the network agent solves
+  rows         1,000 to 1,000,000 rows: cost of an event, day close, restart, memory (up to 30 minutes)
 
 One Apache Kafka and one Redis serve all, one contender at a time, on this machine. What the job is and how fair each
 peer is: tests/bench/peers/README.md. Figures are medians of the runs, with the least and the most behind them.
@@ -14,26 +27,44 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from tests import kafka, servers
+from tests.bench.bench import PACKAGES, say
 from tests.bench.contenders import PEERS, NotHere, Peer
-from tests.bench.end_to_end import say
-from tests.bench.machine import machine
-from tests.bench.race import Field, Run, quantile
+from tests.bench.figures import median, quantile, spread
+from tests.bench.machine import command, machine
+from tests.bench.race import Field, Run
 
 US = "restock"
+BESIDE = ("throughput", "latency", "network")
+OWN = {  # part -> module of tests.bench, and what it is told
+    "close": ("end_to_end", "latency", "--close"),
+    "take-over": ("take_over",),
+    "burst": ("burst",),
+    "scaling": ("scaling",),
+    "solving": ("solving",),
+    "rows": ("rows",),
+}
 Figures = dict[str, list[Run]]
 
 
 def main() -> int:
     """Run the parts asked for and print their tables."""
+    if len(sys.argv) > 1 and sys.argv[1] in OWN:
+        return alone(sys.argv[1], sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", nargs="?", choices=("throughput", "latency", "network", "all"), default="all")
+    parser.add_argument(
+        "part",
+        nargs="?",
+        choices=("all", *BESIDE, *OWN),
+        default="all",
+        metavar="PART",
+        help="all, or one of the above",
+    )
     parser.add_argument("--orders", type=int, default=400_000, help="orders in the log; slow peers read fewer")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--rate", type=int, default=1_000, help="orders a second, for latency")
@@ -41,13 +72,23 @@ def main() -> int:
     parser.add_argument("--only", default="", help="names, with commas: restock and peers")
     chosen = parser.parse_args()
     done = 0 if chosen.part == "network" else race(chosen)
-    return done if chosen.part in ("throughput", "latency") else max(done, network())
+    if chosen.part in ("network", "all"):
+        done = max(done, *(run(module) for module in ("tests.bench.network", "tests.bench.rebalancing")))
+    if chosen.part == "all":
+        done = max(done, *(alone(part, []) for part in OWN))
+    return done
 
 
-def network() -> int:
-    """What needs no Kafka, each in a process of its own; the worst exit code."""
-    modules = ("tests.bench.network", "tests.bench.rebalancing")
-    return max(subprocess.run([sys.executable, "-m", module], check=False).returncode for module in modules)
+def alone(part: str, options: Sequence[str]) -> int:
+    """A part of Restock's own; its exit code."""
+    module, *fixed = OWN[part]
+    return run(f"tests.bench.{module}", *fixed, *options)
+
+
+def run(module: str, *options: str) -> int:
+    """A module in a process of its own; its exit code."""
+    print(f"\n--- {module} {' '.join(options)}", flush=True)
+    return subprocess.run([sys.executable, "-m", module, *options], check=False).returncode
 
 
 def race(chosen: argparse.Namespace) -> int:
@@ -57,9 +98,7 @@ def race(chosen: argparse.Namespace) -> int:
     os.environ["RESTOCK_TEST_KAFKA"], os.environ["RESTOCK_TEST_REDIS"] = broker.bootstrap, store.url
     field = Field(broker.bootstrap, store.url)
     try:
-        names = ("faust-streaming", "aiokafka", "confluent-kafka", "redis", "pyarrow", "numpy")
-        print(machine(*names, more=f"Kafka {kafka.VERSION}"), flush=True)
-        print(f"command: python -m tests.bench {' '.join(sys.argv[1:])}")
+        print(f"{command()}\n{machine(*PACKAGES, more=f'Kafka {kafka.VERSION}')}", flush=True)
         if chosen.part in ("throughput", "all"):
             print_throughput(throughputs(field, chosen))
         if chosen.part in ("latency", "all"):
@@ -170,18 +209,6 @@ def print_latency(runs: dict[str, list[list[float]]], chosen: argparse.Namespace
     for name, done in sorted(runs.items(), key=lambda item: median([quantile(r, 0.99) for r in item[1]])):
         levels = [spread([quantile(r, level) for r in done], 1) for level in (0.5, 0.9, 0.99)]
         print(f"| {name} | {' | '.join(levels)} | {sum(len(r) for r in done):,} |", flush=True)
-
-
-def median(values: Sequence[float]) -> float:
-    """The median; not a number where nothing ran."""
-    return statistics.median(values) if values else float("nan")
-
-
-def spread(values: Sequence[float], digits: int = 0) -> str:
-    """Median with least and most behind it."""
-    if len(values) < 2:
-        return f"{median(values):,.{digits}f}"
-    return f"{median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""What a figure was measured on."""
+"""What a figure was measured on, and by which command."""
 
 from __future__ import annotations
 
 import os
 import platform
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,6 +18,13 @@ def machine(*packages: str, more: str = "") -> str:
         f"versions: {versions}\n"
         f"load average before: {os.getloadavg()[0]:.1f}"
     )
+
+
+def command() -> str:
+    """The command this process was started by, one line."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    name = f"-m {spec.name.removesuffix('.__main__')}" if spec is not None else sys.argv[0]
+    return f"command: python {' '.join([name, *sys.argv[1:]])}"
 
 
 def _processor() -> str:

@@ -25,13 +25,22 @@ def cpu_s(group: int) -> float:
 
 def peak_mb(group: int) -> float:
     """Peak resident memory of the processes of a group, summed, in MiB."""
+    return _memory_mb(group, "VmHWM")
+
+
+def resident_mb(group: int) -> float:
+    """Resident memory of the processes of a group, summed, in MiB."""
+    return _memory_mb(group, "VmRSS")
+
+
+def _memory_mb(group: int, which: str) -> float:
     total = 0
     for pid in members(group):
         try:
             lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         except OSError:
             continue
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+        total += sum(int(line.split()[1]) for line in lines if line.startswith(which))
     return total / 1024
 
 

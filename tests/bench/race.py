@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,16 +15,17 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, Message, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from stream.events.instants import text_from_ms
 from stream.local.child import Child
 from tests.bench import processes
+from tests.bench.bench import say
 from tests.bench.contenders import Peer
-from tests.bench.end_to_end import say
 from tests.bench.orders import Shop
 from tests.bench.peers.job import ORDER_QUANTITY, PARTITIONS, rule
+from tests.bench.steady import Key, Stamps, Watcher, paced
 
 START_S = 180.0  # Kafka Streams took up to 30 s to its first record on a busy machine
 STALLED_S = 120.0
@@ -173,7 +173,7 @@ class Field:
     def raised(self, topic: str, expected: int) -> Counter[str]:
         """Alerts a key in a topic, read when no more come."""
         found = Counter[str]()
-        with _reader(self.bootstrap, topic, "earliest") as consumer:
+        with _reader(self.bootstrap, topic) as consumer:
             quiet_since = time.monotonic()
             while time.monotonic() - quiet_since < (10.0 if found.total() < expected else 1.0):
                 for message in consumer.consume(1_000, 0.2):
@@ -210,44 +210,22 @@ class Field:
 def steady(
     bootstrap: str, producer: Producer, orders: str, alerts: str, shop: Shop, rate: int, seconds: int
 ) -> list[float]:
-    """Orders at a steady rate; an alert names its row and the instant of the order that caused it."""
-    acknowledged: dict[tuple[str, str], float] = {}
-    held: list[tuple[tuple[str, str], float]] = []
-    ready, enough = threading.Event(), threading.Event()
+    """Orders at a steady rate; milliseconds to their alerts, sorted."""
+    stamps = Stamps()
+    with Watcher(bootstrap, alerts, stamps, _alert_key):
+        for _ in paced(rate, seconds, producer.poll):
+            at_ms = time.time_ns() // 1_000_000
+            order_id, value, body = shop.order(at_ms, shop.lines())
+            keys = [(f"{line['sku']}@{line['location']}", text_from_ms(at_ms)) for line in body]
+            _put(producer, orders, order_id, value, stamps.on_delivery(keys))
+            producer.poll(0)
+        producer.flush(30)
+    return stamps.took_ms()
 
-    def watch() -> None:
-        with _reader(bootstrap, alerts, "latest", ready) as consumer:
-            while not enough.is_set():
-                message = consumer.poll(0.1)
-                if message is not None and message.error() is None:
-                    at, said = time.monotonic(), json.loads(message.value())
-                    held.append(((said["key"], said["occurred_at"]), at))
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    ready.wait(30)
-    begun = time.monotonic()
-    for n in range(rate * seconds):
-        while (wait := begun + n / rate - time.monotonic()) > 0:
-            producer.poll(min(wait, 0.001))
-        at_ms = time.time_ns() // 1_000_000
-        order_id, value, body = shop.order(at_ms, shop.lines())
-        stamp = text_from_ms(at_ms)
-        keys = [(f"{line['sku']}@{line['location']}", stamp) for line in body]
-
-        def told(error: Any, _: Any, keys: list[tuple[str, str]] = keys) -> None:
-            assert error is None, error
-            now = time.monotonic()
-            for key in keys:
-                acknowledged.setdefault(key, now)
-
-        _put(producer, orders, order_id, value, told)
-        producer.poll(0)
-    producer.flush(30)
-    time.sleep(5.0)
-    enough.set()
-    watcher.join()
-    return sorted((at - acknowledged[key]) * 1000 for key, at in held if key in acknowledged)
+def _alert_key(message: Message) -> Key:
+    said = json.loads(message.value() or b"")
+    return said["key"], said["occurred_at"]
 
 
 def must_raise(sold: Counter[str]) -> Counter[str]:
@@ -271,24 +249,13 @@ def progress(child: Child) -> list[tuple[float, int]]:
     return seen
 
 
-def quantile(values: list[float], level: float) -> float:
-    """A quantile of sorted values; not a number where there are none."""
-    return values[min(len(values) - 1, int(len(values) * level))] if values else float("nan")
-
-
 @contextmanager
-def _reader(bootstrap: str, topic: str, since: str, ready: threading.Event | None = None) -> Iterator[Consumer]:
+def _reader(bootstrap: str, topic: str) -> Iterator[Consumer]:
     consumer = Consumer(
-        {"bootstrap.servers": bootstrap, "group.id": f"{topic}-read", "auto.offset.reset": since,
+        {"bootstrap.servers": bootstrap, "group.id": f"{topic}-read", "auto.offset.reset": "earliest",
          "isolation.level": "read_committed", "enable.auto.commit": False, "fetch.wait.max.ms": 10}
     )  # fmt: skip
     consumer.subscribe([topic])
-    deadline = time.monotonic() + 30
-    while ready is not None and not consumer.assignment() and time.monotonic() < deadline:
-        consumer.poll(0.1)
-    if ready is not None:
-        consumer.poll(0.5)
-        ready.set()
     try:
         yield consumer
     finally:

@@ -2,6 +2,10 @@
 
     python -m tests.bench.rows [--rows 1000,10000,100000,1000000]
 
+*close s* is what the fold alone takes, *kept s* with every slice written to Redis, *CPU s* of this process for that and
+for orders that come meanwhile; *slice ms* is the slowest slice, *waited ms* the longest such an order waited: for a
+slice that had begun, and for its own poll.
+
 A planner over a real Redis, without Kafka: records of `sku-events` are made here and given to it by hand. Every row has
 sold on some days of a week, so each has a forecast and a reorder point, and most move at the close that is timed.
 """
@@ -12,7 +16,6 @@ import argparse
 import asyncio
 import gc
 import os
-import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -25,17 +28,20 @@ from agents.planner import wakes
 from agents.planner.agent import Planner
 from agents.planner.config import PlannerConfig
 from agents.planner.shelf import Shelf
+from agents.planner.versions import NEWEST
 from stream.events import rows as sku_events
 from stream.events.kinds import Flag, Kind, Source
 from stream.ledger.memory_publisher import MemoryPublisher, MemoryTopics
 from stream.ledger.redis_ledger import RedisLedger
 from stream.transport.port import Batch
 from tests import servers
+from tests.bench.machine import command, machine
 
 DAY_MS = 86_400_000
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 SHELVES, PLACES, LOT = 4, 10, 8_000
 EVENT_POLLS, EVENT_LINES = 40, 2_000  # polls that are timed and lines in each, over all shelves
+ARRIVING_LINES = 5  # a shelf's, that come while a slice of the close is in work
 
 
 class Log:
@@ -100,7 +106,14 @@ def planner(ledger: RedisLedger) -> Planner:
     shape = dict.fromkeys(Source, 1)
 
     def config(shelf: int) -> PlannerConfig:
-        return PlannerConfig(shelf=shelf, shape=shape, shelves=SHELVES, positions_interval_ms=0, journal_rows=50_000)
+        return PlannerConfig(
+            shelf=shelf,
+            shape=shape,
+            shelves=SHELVES,
+            positions_interval_ms=0,
+            journal_rows=50_000,
+            version=NEWEST,
+        )
 
     return Planner(ledger, Counted(MemoryTopics()), config)
 
@@ -122,18 +135,26 @@ async def history(log: Log, work: Planner) -> None:
             await close(log, work, START_MS + (day + 1) * DAY_MS)
 
 
-async def close(log: Log, work: Planner, at_ms: int) -> list[float]:
-    """A day's close as a worker does it, a slice at a time; the seconds of each."""
-    took = []
+async def close(log: Log, work: Planner, at_ms: int, arrivals: bool = False) -> tuple[list[float], list[float]]:
+    """A day's close as a worker does it, a slice at a time: the seconds of each, and those an event waited.
+
+    With `arrivals`, a few orders come just as each slice begins: they wait for it, and for their own poll. That poll
+    is not counted as the close's.
+    """
+    took, waited = [], []
     begun = time.perf_counter()
     await work.poll([log.batch(shelf, [log.mark(at_ms)]) for shelf in range(SHELVES)])
     took.append(time.perf_counter() - begun)
     while any(owned.shelf.pending for owned in work.owned.values()):
+        few = [orders(log, shelf, ARRIVING_LINES, at_ms) for shelf in range(SHELVES)] if arrivals else []
         begun = time.perf_counter()
         await work.idle()
         took.append(time.perf_counter() - begun)
+        if arrivals:
+            await work.poll(few)
+            waited.append(time.perf_counter() - begun)
         await asyncio.sleep(0)
-    return took
+    return took, [took[0], *waited]
 
 
 def compute(shelves: list[Shelf], at_ms: int) -> float:
@@ -149,15 +170,18 @@ def compute(shelves: list[Shelf], at_ms: int) -> float:
 
 async def events(log: Log, work: Planner, at_ms: int) -> float:
     """CPU microseconds a line of polls like those under load."""
-    polls = []
-    for _ in range(EVENT_POLLS):
-        each = EVENT_LINES // SHELVES
-        picked = [log.rng.integers(0, log.each, each) for _ in range(SHELVES)]
-        polls.append([log.batch(s, [log.lines(s, p, Kind.ORDER_PLACED, 1, at_ms)]) for s, p in enumerate(picked)])
+    each = EVENT_LINES // SHELVES
+    polls = [[orders(log, shelf, each, at_ms) for shelf in range(SHELVES)] for _ in range(EVENT_POLLS)]
     begun = time.process_time()
     for poll in polls:
         await work.poll(poll)
     return (time.process_time() - begun) * 1e6 / EVENT_POLLS / EVENT_LINES
+
+
+def orders(log: Log, shelf: int, lines: int, at_ms: int) -> Batch:
+    """Orders of a shelf's rows, any of them."""
+    picked = log.rng.integers(0, log.each, lines)
+    return log.batch(shelf, [log.lines(shelf, picked, Kind.ORDER_PLACED, 1, at_ms)])
 
 
 def rss_mb() -> float:
@@ -176,7 +200,9 @@ async def measure(rows: int, url: str) -> None:
     await work.positions(range(SHELVES))
     await history(log, work)
     line_us = await events(log, work, START_MS + 6 * DAY_MS + 7_200_000)
-    took = await close(log, work, START_MS + 7 * DAY_MS)
+    cpu = time.process_time()
+    took, waited = await close(log, work, START_MS + 7 * DAY_MS, arrivals=True)
+    cpu_s = time.process_time() - cpu
     worker_mb, redis_bytes = rss_mb() - before_mb, client.info("memory")["used_memory"]
     packed = sum(client.hlen(f"rows:{{{s}}}:hot") for s in range(SHELVES))
     await work.release(range(SHELVES))
@@ -191,7 +217,8 @@ async def measure(rows: int, url: str) -> None:
     await again.release(range(SHELVES))
     await ledger.close()
     print(
-        f"{rows:9,} {line_us:10.1f} {compute_s:10.2f} {sum(took):8.2f} {1000 * max(took):10.0f} {restart_s:9.2f} "
+        f"{rows:9,} {line_us:10.1f} {compute_s:10.2f} {sum(took):8.2f} {cpu_s:8.2f} {1000 * max(took):10.0f} "
+        f"{1000 * max(waited):9.0f} {restart_s:9.2f} "
         f"{1e6 * worker_mb / rows:10,.0f} {redis_bytes / rows:9,.0f}",
         flush=True,
     )
@@ -202,8 +229,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default="1000,10000,100000,1000000")
     chosen = parser.parse_args()
-    print(f"machine: {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")
-    print("     rows us/line   close s  kept s  slice ms restart s  B/row worker  Redis")
+    print(f"{command()}\n{machine('numpy', 'numba', 'pyarrow', 'redis')}\ndeciding version {NEWEST}")
+    print("     rows    us/line    close s   kept s    CPU s   slice ms waited ms restart s  B/row wkr     Redis")
     server = servers.server()
     try:
         for rows in map(int, chosen.rows.split(",")):

@@ -24,9 +24,10 @@ from typing import Any
 from stream.events.instants import text_from_ms
 from stream.ledger.office import RedisOffice
 from tests.bench import processes
-from tests.bench.end_to_end import Bench, add_options, report, say, watch
+from tests.bench.bench import Bench, add_options, report, right, say
+from tests.bench.figures import quantile, spread
+from tests.bench.load import Load
 from tests.bench.orders import CYCLE_UNITS, PLACES
-from tests.bench.race import quantile
 
 ALONE, SOLVING = "alone", "while it solves"
 LANE_UNITS = 300
@@ -80,57 +81,28 @@ class Solves:
         self.solving_s += LOOK_S if there and not self.enough.is_set() else 0.0
 
 
-def orders(bench: Bench, rate: int, seconds: int, acknowledged: dict[tuple[str, str, str], float]) -> float:
-    """A window of orders at a steady rate; how far behind the producer ended."""
-    begun = time.monotonic()
-    for n in range(rate * seconds):
-        while (wait := begun + n / rate - time.monotonic()) > 0:
-            bench.producer.poll(min(wait, 0.001))
-        at_ms = time.time_ns() // 1_000_000
-        order_id, value, body = bench.shop.order(at_ms, bench.shop.lines())
-        keys = [(line["sku"], line["location"], text_from_ms(at_ms)) for line in body]
-
-        def told(error: Any, _: Any, keys: list[tuple[str, str, str]] = keys) -> None:
-            assert error is None, error
-            for key in keys:
-                acknowledged.setdefault(key, time.monotonic())
-
-        bench.send("orders", order_id, value, told)
-        for sku, received in bench.shop.receipts(body, at_ms + 1):
-            bench.send("stock-movements", sku, received)
-    bench.producer.flush(30)
-    return time.monotonic() - begun - seconds
-
-
 def measure(bench: Bench, rate: int, seconds: int, pairs: int) -> None:
     """Windows in turn, and what came of the solves."""
-    held: list[tuple[tuple[str, str, str], float]] = []
-    enough = threading.Event()
-    watcher = threading.Thread(target=watch, args=(bench, held, enough))
-    watcher.start()
-    time.sleep(3.0)
     solves, late = Solves(bench), 0.0
     found: dict[str, list[list[float]]] = {ALONE: [], SOLVING: []}
-    for window in (ALONE, SOLVING) * pairs:
-        acknowledged: dict[tuple[str, str, str], float] = {}
-        solves.enough.clear()
-        asker = threading.Thread(target=solves.run)
-        if window == SOLVING:
-            asker.start()
-        late = max(late, orders(bench, rate, seconds, acknowledged))
-        time.sleep(2.0)  # the last alerts
-        if window == SOLVING:
-            solves.enough.set()
-            asker.join()
-            bench.await_drained()
-        took = sorted((at - acknowledged[key]) * 1000 for key, at in held if key in acknowledged)
-        assert took, "no alert came"
-        found[window].append(took)
-        say(
-            f"{window}: {len(took)} alerts, " + ", ".join(f"p{q * 100:g} {quantile(took, q):.0f} ms" for q in QUANTILES)
-        )
-    enough.set()
-    watcher.join()
+    with Load(bench) as load:
+        for window in (ALONE, SOLVING) * pairs:
+            begun = time.monotonic()
+            solves.enough.clear()
+            asker = threading.Thread(target=solves.run)
+            if window == SOLVING:
+                asker.start()
+            late = max(late, load.run(rate, seconds))
+            time.sleep(2.0)  # the last alerts
+            if window == SOLVING:
+                solves.enough.set()
+                asker.join()
+                bench.await_drained()
+            took = load.stamps.took_ms(begun)
+            assert took, "no alert came"
+            found[window].append(took)
+            levels = ", ".join(f"p{q * 100:g} {quantile(took, q):.0f} ms" for q in QUANTILES)
+            say(f"{window}: {len(took)} alerts, {levels}")
     assert solves.answers, "no solve was done"
     told(bench, solves, found, rate=rate, seconds=seconds, pairs=pairs, producer_behind_s=round(late, 2))
 
@@ -153,12 +125,8 @@ def told(bench: Bench, solves: Solves, found: dict[str, list[list[float]]], **ho
         proposed=sum(a.get("proposed", 0) for a in solves.answers),
         solving_share=round(solves.solving_s / (how["seconds"] * how["pairs"]), 2),
         solver_nice=sorted(solves.nices),
+        stock_right=right(bench),
     )
-
-
-def spread(values: list[float]) -> str:
-    """Median, with the least and the most of the windows."""
-    return f"{statistics.median(values):.0f} ({min(values):.0f} to {max(values):.0f})"
 
 
 def main() -> int:

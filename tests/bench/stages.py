@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from urllib.request import urlopen
 
+from prometheus_client.metrics_core import Sample
 from prometheus_client.parser import text_string_to_metric_families
 
 # From an order's acknowledgement to its alert, in this order. Waits are of a poll's oldest record.
@@ -71,13 +72,18 @@ class Stages:
         return Stages(of, {name: count - before.published.get(name, 0) for name, count in self.published.items()})
 
 
+def samples(url: str) -> list[Sample]:
+    """What a worker's metrics page says."""
+    with urlopen(url, timeout=10) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+        return [sample for family in families for sample in family.samples]
+
+
 def scrape(url: str) -> Stages:
     """A worker's figures since it started."""
-    with urlopen(url, timeout=10) as answer:
-        families = list(text_string_to_metric_families(answer.read().decode()))
     of: dict[tuple[str, str], Histogram] = {}
     published: dict[str, int] = {}
-    for sample in (sample for family in families for sample in family.samples):
+    for sample in samples(url):
         key = sample.name.removesuffix("_bucket").removesuffix("_sum"), sample.labels.get("agent", "")
         if sample.name.endswith("_bucket"):
             of.setdefault(key, Histogram()).below[float(sample.labels["le"])] = sample.value

@@ -1,0 +1,44 @@
+"""When a day's close began and ended, as the ledger shows it: the sweep that is pending on each shelf."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+
+import redis
+
+from stream.ledger.keys import Keys
+from tests.bench.bench import SHELVES, Bench
+
+LOOK_S = 0.02
+
+
+class Closing:
+    """A context that looks for the sweep of the midnight at `midnight_ms`; instants are monotonic seconds."""
+
+    def __init__(self, bench: Bench, midnight_ms: int) -> None:
+        self._bench, self._mark = bench, b":%d" % midnight_ms
+        self.began: float | None = None
+        self.ended = 0.0  # when it was last seen
+        self._enough = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> Closing:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._enough.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        keys = Keys(self._bench.at.namespace)
+        with redis.Redis.from_url(self._bench.redis.url) as client:
+            while not self._enough.wait(LOOK_S):
+                asked = client.pipeline(transaction=False)
+                for shelf in range(SHELVES):
+                    asked.hget(keys.of(shelf, "place"), "sweep")
+                if any((sweep or b"").endswith(self._mark) for sweep in asked.execute()):
+                    self.ended = time.monotonic()
+                    self.began = self.began or self.ended - LOOK_S
