@@ -172,7 +172,10 @@ def during(load: Load, closing: Closing, begun: float, ended: float) -> dict[str
     """Alerts under way while the day closed, and those before and after."""
     began = closing.began
     assert began is not None, "no close was seen: is the worker at the event clock?"
-    assert begun < began < closing.ended < ended, "the close does not lie in what was measured: --seconds more"
+    assert begun < began < closing.ended < ended, (
+        f"a close from {began - begun:.1f} s to {closing.ended - begun:.1f} s does not lie in what was measured, "
+        f"{ended - begun:.1f} s: give --seconds more, or --rate less"
+    )
     alerts = load.stamps.alerts(begun)
     inside = sorted(ms for at, ms in alerts if at > began and at - ms / 1000 < closing.ended)
     outside = sorted(ms for at, ms in alerts if not (at > began and at - ms / 1000 < closing.ended))
