@@ -178,7 +178,8 @@ def report(as_json: bool, **figures: Any) -> None:
     figures.pop("milliseconds", None)
     print(f"load average at the end: {os.getloadavg()[0]:.1f}")
     for name, value in figures.items():
-        print(f"{name}: {value:,}" if isinstance(value, int) else f"{name}: {value}")
+        plain = isinstance(value, int) and not isinstance(value, bool)
+        print(f"{name}: {value:,}" if plain else f"{name}: {value}")
 
 
 def right(bench: Bench) -> bool:

@@ -3,8 +3,8 @@
     python -m tests.bench.rows [--rows 1000,10000,100000,1000000]
 
 *close s* is what the fold alone takes, *kept s* with every slice written to Redis, *CPU s* of this process for that and
-for orders that come meanwhile; *slice ms* is the slowest slice, *waited ms* the longest such an order waited: for a
-slice that had begun, and for its own poll.
+for orders that come meanwhile; *alerts %* of the rows raised one then. *slice ms* is the slowest slice, *waited ms* the
+longest such an order waited: for a slice that had begun, and for its own poll.
 
 A planner over a real Redis, without Kafka: records of `sku-events` are made here and given to it by hand. Every row has
 sold on some days of a week, so each has a forecast and a reorder point, and most move at the close that is timed.
@@ -41,7 +41,13 @@ DAY_MS = 86_400_000
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 SHELVES, PLACES, LOT = 4, 10, 8_000
 EVENT_POLLS, EVENT_LINES = 40, 2_000  # polls that are timed and lines in each, over all shelves
+STOCK_MILLI = 60_000  # of which a row sells 6 units in the week: few cross their reorder point at a close
+SMALL_MILLI = 10  # so little that 80,000 lines, 80 a row where there are few, do not empty the shop
 ARRIVING_LINES = 5  # a shelf's, that come while a slice of the close is in work
+
+
+COLUMNS = ("us/line", "close s", "kept s", "CPU s", "alerts %", "slice ms", "waited ms", "restart s")
+COLUMNS += ("worker B", "Redis B")  # a row
 
 
 class Log:
@@ -70,7 +76,7 @@ class Log:
             [()] * n,
         )
 
-    def lines(self, shelf: int, which: np.ndarray, kind: Kind, units: int, at_ms: int) -> bytes:
+    def lines(self, shelf: int, which: np.ndarray, kind: Kind, milli: int, at_ms: int) -> bytes:
         """One line of these rows each."""
         n, first = len(which), self.source
         self.source += n
@@ -78,7 +84,7 @@ class Log:
             "kind": np.full(n, kind, np.uint8),
             "sku": [f"S{shelf}-{row // PLACES:06d}" for row in which.tolist()],
             "location": [f"L{row % PLACES}" for row in which.tolist()],
-            "milli": np.full(n, units * 1000),
+            "milli": np.full(n, milli),
             "occurred_ms": at_ms + np.arange(n) % 1000,
             "source": np.full(n, Source.ORDERS, np.uint8),
             "offset": np.arange(first, first + n),
@@ -123,14 +129,14 @@ async def history(log: Log, work: Planner) -> None:
     for shelf in range(SHELVES):
         for first in range(0, log.each, LOT):
             some = np.arange(first, min(first + LOT, log.each))
-            await work.poll([log.batch(shelf, [log.lines(shelf, some, Kind.STOCK_COUNTED, 40, START_MS)])])
+            await work.poll([log.batch(shelf, [log.lines(shelf, some, Kind.STOCK_COUNTED, STOCK_MILLI, START_MS)])])
     for day in range(7):
         for shelf in range(SHELVES):
             for first in range(0, log.each, LOT):
                 some = np.arange(first, min(first + LOT, log.each))
                 some = some[(some * 7919 + day) % 7 < 2]
                 at_ms = START_MS + day * DAY_MS + 3_600_000
-                await work.poll([log.batch(shelf, [log.lines(shelf, some, Kind.ORDER_PLACED, 3, at_ms)])])
+                await work.poll([log.batch(shelf, [log.lines(shelf, some, Kind.ORDER_PLACED, 3_000, at_ms)])])
         if day < 6:
             await close(log, work, START_MS + (day + 1) * DAY_MS)
 
@@ -181,7 +187,12 @@ async def events(log: Log, work: Planner, at_ms: int) -> float:
 def orders(log: Log, shelf: int, lines: int, at_ms: int) -> Batch:
     """Orders of a shelf's rows, any of them."""
     picked = log.rng.integers(0, log.each, lines)
-    return log.batch(shelf, [log.lines(shelf, picked, Kind.ORDER_PLACED, 1, at_ms)])
+    return log.batch(shelf, [log.lines(shelf, picked, Kind.ORDER_PLACED, SMALL_MILLI, at_ms)])
+
+
+def decided(work: Planner) -> int:
+    """Alerts raised so far, all shelves."""
+    return sum(n for o in work.owned.values() for k, n in o.shelf.counters.items() if k.startswith("alerts_raised"))
 
 
 def rss_mb() -> float:
@@ -200,9 +211,9 @@ async def measure(rows: int, url: str) -> None:
     await work.positions(range(SHELVES))
     await history(log, work)
     line_us = await events(log, work, START_MS + 6 * DAY_MS + 7_200_000)
-    cpu = time.process_time()
+    cpu, before = time.process_time(), decided(work)
     took, waited = await close(log, work, START_MS + 7 * DAY_MS, arrivals=True)
-    cpu_s = time.process_time() - cpu
+    cpu_s, crossed = time.process_time() - cpu, decided(work) - before
     worker_mb, redis_bytes = rss_mb() - before_mb, client.info("memory")["used_memory"]
     packed = sum(client.hlen(f"rows:{{{s}}}:hot") for s in range(SHELVES))
     await work.release(range(SHELVES))
@@ -216,12 +227,9 @@ async def measure(rows: int, url: str) -> None:
     compute_s = compute([owned.shelf for owned in again.owned.values()], START_MS + 8 * DAY_MS)
     await again.release(range(SHELVES))
     await ledger.close()
-    print(
-        f"{rows:9,} {line_us:10.1f} {compute_s:10.2f} {sum(took):8.2f} {cpu_s:8.2f} {1000 * max(took):10.0f} "
-        f"{1000 * max(waited):9.0f} {restart_s:9.2f} "
-        f"{1e6 * worker_mb / rows:10,.0f} {redis_bytes / rows:9,.0f}",
-        flush=True,
-    )
+    figures = (line_us, compute_s, sum(took), cpu_s, 100 * crossed / rows, 1000 * max(took), 1000 * max(waited))
+    memory = (1e6 * worker_mb / rows, redis_bytes / rows)
+    print(f"{rows:9,}" + "".join(f"{figure:11,.2f}" for figure in (*figures, restart_s, *memory)), flush=True)
 
 
 def main() -> int:
@@ -230,7 +238,7 @@ def main() -> int:
     parser.add_argument("--rows", default="1000,10000,100000,1000000")
     chosen = parser.parse_args()
     print(f"{command()}\n{machine('numpy', 'numba', 'pyarrow', 'redis')}\ndeciding version {NEWEST}")
-    print("     rows    us/line    close s   kept s    CPU s   slice ms waited ms restart s  B/row wkr     Redis")
+    print("     rows" + "".join(f"{name:>11}" for name in COLUMNS), flush=True)
     server = servers.server()
     try:
         for rows in map(int, chosen.rows.split(",")):
