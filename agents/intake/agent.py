@@ -6,7 +6,8 @@ offset, translated to the same rows, and the planner drops what it has seen by s
     1  translate     records to rows, refusals and marks; pure
     2  send          one record a shelf that has rows, with the marks of this poll; dead letters
     3  acknowledged  by Kafka, every one of them
-    4  done          offset and mark of each source partition in the ledger; both only grow
+    4  done          offset and mark of each source partition in the ledger, while the next poll is at 1 to 3; both only
+                     grow, and are never more than one poll behind
 
 There is no fence and none is needed: two intakes on one partition send the same rows, each in source order.
 """
@@ -14,11 +15,13 @@ There is no fence and none is needed: two intakes on one partition send the same
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
 from agents.intake.translate import IntakeConfig, Translated, idle_mark, marks_frame, translate
+from stream.errors import Away
 from stream.events import rows
 from stream.events.outgoing import Outgoing
 from stream.events.topics import SKU_EVENTS, SOURCES
@@ -54,9 +57,12 @@ class Intake:
         self._next: dict[Source, int | None] = {}  # where each owned partition is read on; None until its first poll
         self._marks: dict[tuple[int, int], int | None] = {}  # (Source, partition) -> mark
         self._told: dict[tuple[int, int], int] = {}  # marks every shelf was told at an idle moment
+        self._writing: asyncio.Task[None] | None = None  # the ledger's part of the poll before
 
     async def positions(self, partitions: Sequence[Source]) -> dict[Source, int | None]:
         """Where to read on: what the ledger says, or the beginning."""
+        with contextlib.suppress(Away):  # then we read from further back
+            await self._written()
         kept = await self._ledger.source_positions(partitions)
         for at in partitions:
             found = kept.get(at)
@@ -72,8 +78,16 @@ class Intake:
         done = await self._translated(batches)  # 1
         sends = [send for shelf, its in sorted(done.shelves.items()) for send in _frames(shelf, its, done.marks)]
         await self._sender.send(sends + [_dead_letter(refused) for refused in done.refused])  # 2, 3
-        await self._advance(done.positions)  # 4
+        await self._written()
+        self._note(done.positions)
+        self._writing = asyncio.create_task(self._ledger.source_done(done.positions))  # 4
         self._observe(done)
+
+    async def _written(self) -> None:
+        """Wait until the ledger has the poll before; raises what kept it from that."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            await writing
 
     async def _translated(self, batches: Sequence[Batch]) -> Translated:
         """A large poll in a thread: Arrow reads JSON without Python's lock, so that the planner goes on meanwhile."""
@@ -87,10 +101,12 @@ class Intake:
         By the wall clock, a partition read to its end at `now_ms` is complete up to then, less the lateness. Such a
         mark is in the ledger before a shelf hears of it, so that a successor judges lateness by it too.
         """
+        await self._written()
         quiet = {at: idle_mark(self._config, self._marks[_number(at)], now_ms) for at in at_end}
         ends = {at: SourcePosition(self._offset(at), mark) for at, mark in quiet.items() if self._is_news(at, mark)}
         if ends:
-            await self._advance(ends)
+            await self._ledger.source_done(ends)
+            self._note(ends)
         news = [mark for mark in self._known() if self._told.get(mark[:2]) != mark.mark_ms]
         if news:
             frame = marks_frame(news)
@@ -100,14 +116,15 @@ class Intake:
             self._told.update({(mark.source, mark.partition): mark.mark_ms for mark in news})
 
     async def release(self, partitions: Sequence[Source]) -> None:
-        """Forget these partitions."""
+        """Forget these partitions, once the ledger has what was read of them, or cannot be reached."""
+        with contextlib.suppress(Away):
+            await self._written()
         for at in partitions:
             self._next.pop(at, None)
             self._marks.pop(_number(at), None)
             self._told.pop(_number(at), None)
 
-    async def _advance(self, positions: dict[Source, SourcePosition]) -> None:
-        await self._ledger.source_done(positions)
+    def _note(self, positions: dict[Source, SourcePosition]) -> None:
         for at, position in positions.items():
             self._next[at] = None if position.offset == UNREAD else position.offset
             self._marks[_number(at)] = position.mark_ms
