@@ -26,7 +26,7 @@ from agents.planner.config import LONG_AGO, PlannerConfig
 from agents.planner.fold import fold
 from agents.planner.keeping import changes, load
 from agents.planner.shelf import Shelf
-from stream.errors import Fenced, Stale
+from stream.errors import Away, Fenced, Stale
 from stream.events.cloudevents import dead_letter
 from stream.events.outgoing import Outgoing
 from stream.events.rows import SkuRecord, decode
@@ -43,6 +43,7 @@ TURN_S = 0.25  # a poll that takes longer to fold is kept piece by piece: a leap
 ROWS_AHEAD = 500  # some 5 ms of folding: Redis may write those shelves while the others are folded
 ROUNDS_OUT = 3  # of the loop, until a write that was begun is on its way to Redis
 QUIET_S = 0.5  # nothing came for this long: a quiet moment
+LOOK_S = 5.0  # at quiet moments: whether shelves are as we left them, one small read
 
 
 class Watcher(Protocol):
@@ -105,7 +106,7 @@ class Planner:
         self._view_every_s = view_every_s
         self._watcher: Watcher = watcher or Unwatched()
         self._failed: dict[int, Exception] = {}
-        self._relayed_s = self._polled_s = 0.0
+        self._relayed_s = self._polled_s = self._looked_s = 0.0
 
     async def positions(self, shelves: Sequence[int]) -> dict[int, int | None]:
         """Take these shelves: fence older owners, load state, start relays; where to read on."""
@@ -222,8 +223,25 @@ class Planner:
                 break
             return True
         else:
-            return False
+            if not quiet or not await self._rolled_back():
+                return False
         raise Fenced("a shelf was rolled back", hint="nothing to do: the shelves are taken again")
+
+    async def _rolled_back(self) -> bool:
+        """Whether Redis has forgotten what a shelf at rest wrote last: without events no write would be refused."""
+        now = time.monotonic()
+        if now - self._looked_s < LOOK_S:
+            return False
+        self._looked_s = now
+        try:
+            verdicts = await self._ledger.look([owned.held for owned in self.owned.values()])
+        except Away:
+            return False  # a shelf at rest needs nobody
+        for verdict in verdicts:
+            if verdict is not None:
+                self._watcher.refused("stale" if isinstance(verdict, Stale) else "fenced")
+                log.warning("%s", verdict)
+        return any(verdicts)
 
     async def release(self, shelves: Sequence[int]) -> None:
         """Let go: what is kept is sent while there is time, the rest is in the outbox."""

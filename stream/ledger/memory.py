@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from stream.errors import Away
 from stream.events.outgoing import pack, unpack
 from stream.ledger.port import SECTIONS, Fields, Held, Peek, Place, SourcePosition, Write
-from stream.ledger.refusals import strange_outbox, strange_place, strange_token
+from stream.ledger.refusals import strange_outbox, strange_place, strange_stamp, strange_token
 
 T = TypeVar("T")
 Hook = Callable[[str, int], None]  # operation (acquire, keep, sent, source), shelf or source partition
@@ -111,6 +111,11 @@ class MemoryLedger:
         if refusal is not None:
             raise refusal
         held.published.update(published)
+
+    async def look(self, helds: Sequence[Held]) -> list[Exception | None]:
+        """Whether shelves are as we left them; see the port."""
+        found = [(held, self._world.shelves.get(held.shelf, _Shelf())) for held in helds]
+        return [strange_stamp(held, own.token, own.stamp) for held, own in found]
 
     async def source_positions(self, partitions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], SourcePosition]:
         """Intake's position on each (topic, partition) that has one."""

@@ -114,6 +114,13 @@ class Ledger(Protocol):
         """
         ...
 
+    async def look(self, helds: Sequence[Held]) -> list[Exception | None]:
+        """Whether shelves are as we left them: per shelf None, Fenced or Stale. Changes nothing.
+
+        For an owner at rest, who has nothing to write and so would not hear that the store was rolled back.
+        """
+        ...
+
     async def source_positions(self, partitions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], SourcePosition]:
         """Intake's position on each (topic, partition) that has one."""
         ...

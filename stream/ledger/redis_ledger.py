@@ -20,7 +20,7 @@ from stream.events.outgoing import pack
 from stream.ledger.entries import entries, read_entry
 from stream.ledger.keys import Keys
 from stream.ledger.port import SECTIONS, Fields, Held, Peek, Place, ShelfCopy, SourcePosition, Write
-from stream.ledger.refusals import strange_outbox, strange_place, strange_token
+from stream.ledger.refusals import strange_outbox, strange_place, strange_stamp, strange_token
 from stream.ledger.wire import Call, Wire
 
 TOKENS_REMEMBERED = 16  # a roll-back over more take-overs than these looks like a newer owner; 33 B each
@@ -84,6 +84,12 @@ class RedisLedger:
         if answer[0] == b"outbox":
             raise strange_outbox(held, through, answer[1])
         held.published.update(published)
+
+    async def look(self, helds: Sequence[Held]) -> list[Exception | None]:
+        """Whether shelves are as we left them; see the port."""
+        calls = [("HMGET", self._keys.of(held.shelf, "own"), "token", "stamp") for held in helds]
+        found = zip(helds, await self._wire.ask("look after shelves", calls), strict=True)
+        return [strange_stamp(held, *((kept or b"").decode() for kept in own)) for held, own in found]
 
     # -- intake --------------------------------------------------------------------------------------------------
 

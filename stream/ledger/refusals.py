@@ -32,6 +32,19 @@ def strange_place(held: Held, write: Write, which: str, found: Place, stamp: str
     )
 
 
+def strange_stamp(held: Held, token: str, stamp: str) -> Fenced | Stale | None:
+    """What a look finds: the shelf with another token or stamp than we left; None where it is as we left it."""
+    if token != held.token:
+        return strange_token(held, token, "go on with what is kept")
+    if stamp == held.stamp:
+        return None
+    return Stale(
+        f"shelf {held.shelf} is not as we left it",
+        f"we left stamp {short(held.stamp)}; the ledger has {short(stamp)}",
+        'Redis lost its last writes or was restored from a copy; the shelf is read again. See runbook, "roll-back"',
+    )
+
+
 def strange_outbox(held: Held, through: int, next_out: int) -> Stale:
     """We published a message the ledger does not know of."""
     return Stale(

@@ -13,7 +13,7 @@ from faust.types import TP
 
 from agents.intake.agent import Intake
 from agents.planner.agent import Planner, Unwatched
-from stream.errors import Away, Fenced, NeighbourError
+from stream.errors import Away, Fenced, NeighbourError, Stale
 from stream.events.outgoing import Outgoing
 from stream.events.topics import SKU_EVENTS, SOURCES
 from stream.ledger.memory import MemoryLedger
@@ -245,6 +245,14 @@ class Door(MemoryLedger):
             self._process.sim.happened[f"relay refused as {type(error).__name__}"] += 1
             raise
         await self._process.step("after sent")
+
+    async def look(self, helds: Sequence[Held]) -> list[Exception | None]:
+        """Ask whether shelves are as we left them."""
+        await self._process.step("before look")
+        self._process.away("look")
+        found = await self._inner.look(helds)
+        self._process.sim.happened["roll-back seen at rest"] += any(isinstance(one, Stale) for one in found)
+        return found
 
     async def source_positions(self, partitions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], SourcePosition]:
         """Where intake is."""

@@ -151,6 +151,30 @@ def test_a_rolled_back_shelf_is_taken_again() -> None:
     run(story)
 
 
+def test_a_shelf_rolled_back_at_rest_is_noticed_without_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis lost the last write and nothing comes any more: an idle moment joins the group anew."""
+    monkeypatch.setattr(planner_agent, "QUIET_S", 0.0)
+    monkeypatch.setattr(planner_agent, "LOOK_S", 0.0)
+
+    async def story() -> None:
+        ledger, topics = MemoryLedger(), MemoryTopics()
+        worker = planner(ledger, topics)
+        await worker.positions([0])
+        await worker.poll([one_sale()])
+        while await worker.idle():
+            pass
+        past, left = ledger.copy(), ledger.operations
+        ledger.roll_back(1)
+        assert ledger.operations == left - 1
+        with pytest.raises(Fenced, match="rolled back"):
+            await worker.idle()
+        ledger.restore(past)
+        assert await worker.idle() is False
+        await worker.release([0])
+
+    run(story)
+
+
 def test_a_shelf_found_rolled_back_while_its_relay_is_full_is_taken_again() -> None:
     """The relay hears of it first, while a poll waits for room: the poll names the shelf, the process lives on."""
 

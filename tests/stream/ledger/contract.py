@@ -150,6 +150,28 @@ class LedgerContract:
 
         asyncio.run(body())
 
+    def test_a_look_says_whether_a_shelf_is_as_we_left_it(self, store: Store) -> None:
+        """None before anything is written and after a keep; Stale once it is rolled back, Fenced once it is taken."""
+
+        async def body() -> None:
+            ledger = store.ledger()
+            held, other = await ledger.acquire(0), await ledger.acquire(1)
+            assert await ledger.look([held, other]) == [None, None]
+            assert await one(ledger, held, step(held, 1, "a")) is None
+            saved = store.save()
+            assert await one(ledger, held, step(held, 2, "b")) is None
+            assert await ledger.look([held, other]) == [None, None]
+
+            store.restore(saved)
+
+            [stale, untouched] = await ledger.look([held, other])
+            assert isinstance(stale, Stale)
+            assert untouched is None
+            await store.ledger().acquire(0)
+            assert [type(verdict) for verdict in await ledger.look([held])] == [Fenced]
+
+        asyncio.run(body())
+
     def test_a_roll_back_past_our_acquire_is_stale_not_fenced(self, store: Store) -> None:
         """The older owner's token is back, but nobody newer came: the owner reloads instead of giving way."""
 
