@@ -301,9 +301,10 @@ class MeasuredPublisher:
                 log.debug("published %s", message.id, extra=_said_of(message, shelf))
         for topic, count in Counter(message.topic for message in messages).items():
             metrics.PUBLISHED.labels(topic).inc(count)
+        at_ms = now_ms()
         for message in messages:
             if message.topic == STOCK_ALERTS.name:
-                metrics.ALERT_LATENCY_SECONDS.observe(max(0.0, (now_ms() - occurred_ms(message)) / 1000))
+                metrics.ALERT_LATENCY_SECONDS.observe(max(0.0, (at_ms - occurred_ms(message)) / 1000))
         return ends
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -129,14 +129,19 @@ class _Sender:
                 ends[topic] = record.offset() + 1
 
         told = {topic: partial(heard, topic) for topic in {message.topic for message in messages}}
-        for message in messages:
-            self._produce(message, told[message.topic])
+        reported = self._reported(messages)
+        for at, message in enumerate(messages):
+            self._produce(message, told[message.topic] if at in reported else None)
         left = self._producer.flush(self._transaction_s)
         if failed:
             raise KafkaException(failed[0])
         if left > 0:
             raise self._away(f"{left} messages were not acknowledged within {self._transaction_s:g} s")
         return ends
+
+    def _reported(self, messages: Sequence[Outgoing]) -> Container[int]:
+        """Of which messages, by place, the delivery must be reported to us: without transactions, of each."""
+        return range(len(messages))
 
     def _produce(self, message: Outgoing, told: Any) -> None:
         self._producer.produce(
@@ -190,6 +195,10 @@ class _Transactional(_Sender):
         super().open()
         with self._in_hand, self._in_our_words():
             self._producer.init_transactions(OPEN_S)
+
+    def _reported(self, messages: Sequence[Outgoing]) -> Container[int]:
+        """Of the last a topic: it tells where the partition ends. A commit fails where any message did."""
+        return set({message.topic: at for at, message in enumerate(messages)}.values())
 
     def _send(self, messages: Sequence[Outgoing]) -> dict[str, int]:
         self._producer.begin_transaction()
