@@ -264,6 +264,7 @@ def _shelf(history: History, plan: Plan, first_day: int) -> Shelf:
         version=NEWEST,
         family=family_of(history, plan),
         forecasts="off",
+        lead_times="stated",  # what is asked is what is waited
         forecast_days=plan.horizons,
         plan_days=max(plan.wait, *plan.horizons),
         send_rows=2**62,
