@@ -421,6 +421,12 @@ class Settings(BaseSettings):
         lt=1,
     )
 
+    cart_signals: bool = _setting(
+        DEFAULTS,
+        False,
+        "Whether forecasts look at what was viewed, put into carts and removed on a day. Worth a try where carts run "
+        "ahead of orders and lead times are a day or two: docs/models.md says what it brings and costs.",
+    )
     lead_times: Literal["learnt", "stated"] = _setting(
         DEFAULTS,
         "learnt",

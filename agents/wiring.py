@@ -62,6 +62,7 @@ def planner_config(settings: Settings, shelf: int) -> PlannerConfig:
         positions_interval_ms=settings.positions_interval_ms,
         forecasts=settings.forecasts,
         lead_times=settings.lead_times,
+        cart_signals=settings.cart_signals,
         segments=settings.service_levels == "segments",
         warm_until_ms=LONG_AGO if warm_until_ms is None else warm_until_ms,
     )

@@ -86,6 +86,7 @@ class PlannerConfig:
     plan_days: int = 60  # how far ahead plans are looked at: longer lead times are rare, longer plans too
     forecasts: str = "changed"  # which are published when a day closes: these, daily or off
     segments: bool = False  # whether they say the service level where no fact does: see segments.py
+    cart_signals: bool = False  # whether forecasts look at carts: see signals.py
     lead_times: str = "learnt"  # from receipts where there are enough; or stated: by facts and defaults alone
     forecast_days: tuple[int, ...] = (7, 28)  # sums told beside the one over lead time plus review
     family: Family | None = None  # in another setting than the version's: periods that are no days, other horizons

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
-from agents.planner import days, fast, guards, guests, machine, plan, wakes, young
+from agents.planner import days, fast, guards, guests, machine, plan, signals, wakes, young
 from agents.planner.config import LONG_AGO
 from agents.planner.journal import ENTRY, LATE, NO_DAY, SOLD_AT_ONCE, LateMove, demand_day, late_moves
 from agents.planner.shelf import Rows, Shelf
@@ -444,9 +444,11 @@ def _carts(shelf: Shelf, batch: pa.RecordBatch, c: Columns, kind: Rows, in_cart:
     at = np.flatnonzero(in_cart | ((kind == Kind.ORDER_PLACED) & (c["cart_hash"] != 0)))
     skus = batch.column("sku").take(pa.array(at)).to_pylist()
     places = batch.column("location").take(pa.array(at)).to_pylist()
+    shown = signals.wanted(shelf)
+    late = (c["flags"] & Flag.LATE) > 0
     for i, sku, place in zip(at.tolist(), skus, places, strict=True):
         cart, milli, when = int(c["cart_hash"][i]), int(c["milli"][i]), int(c["occurred_ms"][i])
-        line = row_key(sku, place)
+        line, on_time_ms = row_key(sku, place), when if shown and not late[i] else None
         if kind[i] == Kind.ORDER_PLACED:
             used = carts.take(cart, line, milli)
             used += carts.take(cart, row_key(sku, ""), milli - used)
@@ -455,17 +457,20 @@ def _carts(shelf: Shelf, batch: pa.RecordBatch, c: Columns, kind: Rows, in_cart:
             carts.check_out(cart, when)
         elif kind[i] == Kind.CART_VIEWED:
             carts.add(cart, line, 0, when)
-            _count(shelf, "viewed", line, milli)
+            _count(shelf, "viewed", line, milli, on_time_ms)
         elif kind[i] == Kind.CART_ADDED:
             carts.add(cart, line, milli, when)
-            _count(shelf, "added", line, milli)
+            _count(shelf, "added", line, milli, on_time_ms)
         else:
             carts.take(cart, line, milli, when)
-            _count(shelf, "removed", line, milli)
+            _count(shelf, "removed", line, milli, on_time_ms)
 
 
-def _count(shelf: Shelf, name: str, line: str, milli: int) -> None:
-    """Count a cart line at its row; one without location at every location of the SKU."""
+def _count(shelf: Shelf, name: str, line: str, milli: int, on_time_ms: int | None = None) -> None:
+    """Count a cart line at its row; one without location at every location of the SKU.
+
+    With the instant it occurred at it is a signal of its day, too.
+    """
     if milli == 0:
         return
     sku, location = split_row_key(line)
@@ -473,3 +478,5 @@ def _count(shelf: Shelf, name: str, line: str, milli: int) -> None:
     for r in rows:
         shelf.hot[name][r] += milli
         shelf.dirty_hot[r] = True
+        if on_time_ms is not None:
+            signals.note(shelf, r, name, milli, on_time_ms)

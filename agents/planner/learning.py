@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from agents.planner import calendar
+from agents.planner import calendar, signals
 from agents.planner.shelf import Rows, Shelf
-from models.demand.contract import CLOSURE, PRICE, SIGNALS, Ahead, Observation, no_ahead
+from models.demand.contract import CLOSURE, PRICE, Ahead, Observation, no_ahead
 
 Floats = npt.NDArray[np.float64]
 
@@ -20,7 +20,7 @@ def seen(shelf: Shelf, rows: Rows, units: Floats, exposure: Floats, horizons: Ro
     """The open day of rows as it closes: `units` (n,) wanted, `exposure` (n,), `horizons` (n, H) from here on."""
     day, family = shelf.hot["day"][rows], shelf.family
     horizons = horizons[:, : family.heads]
-    carts = np.zeros((len(rows), len(SIGNALS)))
+    carts = signals.of_day(shelf, rows, day)
     if shelf.version < PLANS_FROM:
         nobody = np.zeros((len(rows), 2), np.int64)
         return Observation(day, units, exposure, horizons, carts[:, :0], no_ahead(len(rows)), carts, nobody)

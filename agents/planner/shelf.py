@@ -107,6 +107,10 @@ _transfers_encode = msgspec.msgpack.Encoder(order="deterministic").encode
 unpack_transfers = msgspec.msgpack.Decoder(list[Transfer]).decode
 _tail_encode = msgspec.msgpack.Encoder().encode
 _tail_decode = msgspec.msgpack.Decoder(tuple[list[Order], dict[str, Alert], dict[int, Ahead]]).decode
+_tail_with_signals = msgspec.msgpack.Decoder(
+    tuple[list[Order], dict[str, Alert], dict[int, Ahead], list[Wait], dict[int, list[int]]]
+).decode
+_FIVE = 0x95
 _tail_with_waits = msgspec.msgpack.Decoder(tuple[list[Order], dict[str, Alert], dict[int, Ahead], list[Wait]]).decode
 _FOUR = 0x94  # the first byte of four things packed together
 _ORDER_1 = 9  # fields of an order in version 1
@@ -131,6 +135,7 @@ class Shelf:
         self.groups: list[list[int]] = []  # the same lists, by number of the SKU
         self.places = Names()
         self.lead_times = LeadTimes(config.lead_times == "learnt")
+        self.signals: dict[int, dict[int, list[int]]] = {}  # by row and day: see signals.py
         self.young: set[int] = set()  # rows that may begin as others are: see young.py
         self.launches = 0  # rows with a stated first day
         self.orders: dict[int, list[Order]] = {}
@@ -319,11 +324,13 @@ class Shelf:
     def _tail(self, row: int) -> bytes:
         orders: list[Any] = self.orders.get(row, [])
         alerts, ahead, waits = self.alerts.get(row, {}), self.ahead.get(row, {}), self.lead_times.waits.get(row)
-        if not (orders or alerts or ahead or waits):
+        seen = self.signals.get(row)
+        if not (orders or alerts or ahead or waits or seen):
             return b""
         if self.version < LEARNT_FROM:
             orders = [msgspec.structs.astuple(order)[:_ORDER_1] for order in orders]
-        tail = self.tails[row] = _tail_encode((orders, _by_key(alerts), _by_key(ahead), *([waits] if waits else ())))
+        more: list[Any] = [waits or [], _by_key(seen)] if seen else [waits] if waits else []
+        tail = self.tails[row] = _tail_encode((orders, _by_key(alerts), _by_key(ahead), *more))
         return tail
 
     def pack_transfers(self) -> dict[bytes, bytes | None]:
@@ -370,7 +377,11 @@ class Shelf:
     def _unpack_hot(self, row: int, hot: bytes) -> None:
         self.hot[row], tail = unpacked(hot)
         if tail:
-            if tail[0] == _FOUR:
+            if tail[0] == _FIVE:
+                orders, alerts, ahead, waits, self.signals[row] = _tail_with_signals(tail)
+                if waits:
+                    self.lead_times.waits[row] = waits
+            elif tail[0] == _FOUR:
                 orders, alerts, ahead, self.lead_times.waits[row] = _tail_with_waits(tail)
             else:
                 orders, alerts, ahead = _tail_decode(tail)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from agents.planner import days, forecasts, guards, learning, life, machine, plan, positions, scorecard, young
+from agents.planner import days, forecasts, guards, learning, life, machine, plan, positions, scorecard, signals, young
 from agents.planner.config import HISTORY_DAYS, LONG_AGO, NEVER
 from agents.planner.lead_times import LEARNT_FROM
 from agents.planner.shelf import CLOSED_ONCE, LEARNING, Ahead, Rows, Shelf, Wake
@@ -201,6 +201,7 @@ def close(shelf: Shelf, rows: Rows, wake: Wake) -> list[Outgoing]:
     if shelf.version >= TAUGHT_FROM:
         hot["taught"][rows] = h["taught"] << 1 & TAUGHT_DAYS
     _learn(shelf, rows, h["units0"])
+    signals.close(shelf, rows, h["day"])
     _learn_waits(shelf, rows, h)
     shelf.history[rows, h["day"] % HISTORY_DAYS] = h["units0"] - h["after0"]
     _next_day(shelf, rows)

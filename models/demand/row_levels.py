@@ -56,7 +56,10 @@ MEMORIES_LONG = np.array([2.0, 4.0, 8.0, 13.0, 26.0, 52.0])  # of weeks or month
 MEMORIES_CLEAN = np.array([5.0, 14.0, 45.0])  # of fully seen periods only
 FAST, MID, USUAL, SLOW, LONG = 1, 2, 3, 4, 5  # places in the memories
 SIGNALS = 5
-SIGNAL_FAST_KEPT, SIGNAL_SLOW_KEPT = 1.0 - 1.0 / 3.0, 1.0 - 1.0 / 28.0
+SIGNAL_FAST_KEPT, SIGNAL_SLOW_KEPT = (
+    0.0,
+    1.0 - 1.0 / 28.0,
+)  # the last period alone: what is told of the next is over after it
 
 FULLY_SEEN = 0.8  # of a period: what sold then is taken as what was wanted
 MIN_EXPOSURE = 0.05

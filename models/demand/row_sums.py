@@ -195,7 +195,8 @@ def _more_features(
         x[at + 3 + kind] = middle * last_year[kind]
     at += 6
     for i in range(SIGNAL_FEATURES):
-        x[at + i] = middle * _bounded((w[SIGNAL_FAST + i] + 0.5) / (w[SIGNAL_SLOW + i] + 0.5) - 1.0, -0.8, 2.0)
+        more = _bounded((w[SIGNAL_FAST + i] + 0.5) / (w[SIGNAL_SLOW + i] + 0.5) - 1.0, -0.8, 2.0)
+        x[at + i] = middle * more / max(horizon, 1)  # a period's carts tell of a period
     at += SIGNAL_FEATURES
     own = 0.0
     for i in range(shape.columns):

@@ -1,10 +1,12 @@
 """What each expert and each piece of knowledge is worth, and what it costs: one run, printed.
 
 usage: python -m tests.bench.forecast_ablation [SET] [--rows 60] [--origins 16] [--only NAME,NAME]
+       python -m tests.bench.forecast_ablation --shop 24 [--rows 120] [--origins 60]
 
 The production family on a seeded sample of rows of a shared set; then with each guest as an expert more; then
 with a piece of knowledge taken away. Gain is pinball saved against the family alone, cost CPU seconds more, over the
-run. Without SET, a simulated world with known truth in which carts run ahead of demand shows what carts are worth.
+run. Without SET, a simulated world with known truth in which carts run ahead of demand shows what carts are worth; with
+--shop the simulated shop does, whose web carts lead orders by so many hours (0: they say nothing).
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ import numpy as np
 from agents.planner.config import HISTORY_DAYS
 from agents.planner.guests import MOST_TIMES
 from agents.refit import fit
+from agents.shop.config import Config
+from agents.shop.world import World
 from models.demand.backtest import QUANTILES, Guest, forecast_history
 from models.demand.contract import Ahead, Floats, Ints, Shared, State, Told
 from models.demand.online import Online
@@ -95,6 +99,24 @@ def carts_world(rows: int, days: int) -> tuple[Panel, Floats]:
     return panel(rng.poisson(wanted).astype(float)), signals
 
 
+def shop_world(rows: int, days: int, lead_hours: float) -> tuple[Panel, Floats]:
+    """The web location of the simulated shop: what was wanted, and signals (n, T, 5): views, adds and removals."""
+    config = Config(
+        seed=5, rows=2 * rows, locations=2, customers_day=6, cart_lead_hours=lead_hours, restocking="own", new_share=0,
+        ending_share=0,
+    )  # fmt: skip
+    world = World(config)
+    truth = [world.day() for _ in range(days)]
+
+    def column(name: str) -> Floats:
+        return np.stack([getattr(day, name)[config.skus :] for day in truth], axis=1).astype(float)
+
+    seen = [column(f"cart_{what}_units") for what in ("viewed", "added", "removed")]
+    signals = np.stack([*seen, *(np.zeros_like(seen[0]) for _ in range(2))], axis=2)
+    plan = {"prices": (column("price"),), "flags": (column("promotion"), column("holiday"))}
+    return panel(column("wanted_units"), **plan), signals
+
+
 def main() -> None:
     """Print the table."""
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -102,9 +124,12 @@ def main() -> None:
     words.add_argument("--rows", type=int, default=60)
     words.add_argument("--origins", type=int, default=16)
     words.add_argument("--only", default="")
+    words.add_argument("--shop", type=float, metavar="LEAD_HOURS")
     asked = words.parse_args()
     print(f"{platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}")
-    if asked.set is None:
+    if asked.shop is not None:
+        shop(asked)
+    elif asked.set is None:
         carts(asked)
     else:
         lanes(asked)
@@ -125,6 +150,20 @@ def carts(asked: argparse.Namespace) -> None:
         loss = loss_of(world, forecast_history(world, [7], origins, signals=known)[0].quantiles, origins, 7)
         base = loss if base is None else base
         print(f"  {name:22s} pinball {loss:.4f}   {100 * (loss / base - 1):+.1f} %")
+
+
+def shop(asked: argparse.Namespace) -> None:
+    """With the shop's carts and without, by horizon."""
+    days = 90 + asked.origins
+    world, signals = shop_world(asked.rows, days, asked.shop)
+    for span in (1, 3, 7):
+        origins = list(range(days - asked.origins - span, days - span))
+        without, with_carts = (
+            loss_of(world, forecast_history(world, [span], origins, signals=known)[0].quantiles, origins, span)
+            for known in (None, signals)
+        )
+        gain = 100 * (with_carts / without - 1)
+        print(f"  {span} days: pinball without carts {without:.4f}, with {with_carts:.4f}, {gain:+.2f} %", flush=True)
 
 
 def lanes(asked: argparse.Namespace) -> None:

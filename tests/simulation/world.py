@@ -90,6 +90,7 @@ def _planner(rng: random.Random, kind: str, shelves: int, counts: dict[str, int]
     if kind == "wild" and rng.random() < 0.3:
         more["warm_until_ms"] = START_MS + rng.randint(1, 5) * DAY_MS + HOUR_MS
     return PlannerConfig(
+        cart_signals=True,
         shape={source: counts[source.topic] for source in Source},
         shelves=shelves,
         policy=Policy(lead_days=2.0, unit_cost=3.0),
