@@ -22,10 +22,10 @@ SEARCH_SHARE = 0.8  # of the time allowed; the rest is for rounding what is ther
 COMMAND = apart.command("agents.solving")
 
 
-async def solve_apart(settings: Settings, command: Sequence[str] = COMMAND) -> bytes:
+async def solve_apart(settings: Settings, command: Sequence[str] = ()) -> bytes:
     """The packed Answer of a solve. Raises SolveFailed with its why; the process does not outlive the call."""
     hint = "allow it more with RESTOCK_REBALANCE_SECONDS, or limit fewer lanes"
-    return await apart.answer(settings, command, settings.rebalance_seconds, "solve", hint)
+    return await apart.answer(settings, command or COMMAND, settings.rebalance_seconds, "solve", hint)
 
 
 def main() -> int:

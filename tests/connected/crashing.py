@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from agents import refitting
+from agents import refitting, solving
 from agents.cli import main
 from agents.intake import agent as intake
 from agents.network import balance
@@ -77,23 +77,13 @@ def folded() -> None:
     planner.fold = wrapped
 
 
-def in_small_lots(hook: Callable[[], None]) -> Callable[[], None]:
-    """A plan told three transfers at a time, so that there is a midst of it."""
+def telling(hook: Callable[[], None]) -> Callable[[], None]:
+    """Three transfers at a time, so that there is a midst of a plan; made without waiting for idle time."""
 
     def applied() -> None:
         balance.TELL_TRANSFERS = 3
         leader.TTL_MS = DEAD_LEASE_MS
-        hook()
-
-    return applied
-
-
-def at_normal_priority(hook: Callable[[], None]) -> Callable[[], None]:
-    """The same while refits take their share of a busy machine: on idle time alone a test may wait for ever."""
-
-    def applied() -> None:
-        refitting.COMMAND = ("-m", "agents.refitting")
-        leader.TTL_MS = DEAD_LEASE_MS
+        solving.COMMAND, refitting.COMMAND = ("-m", "agents.solving"), ("-m", "agents.refitting")
         hook()
 
     return applied
@@ -107,11 +97,9 @@ STEPS: dict[int, Callable[[], None]] = {
     6: lambda: after(RedisLedger, "keep", lambda _, writes: any(w.out for _, w in writes)),
     7: lambda: after(KafkaPublisher, "publish"),
     8: lambda: after(RedisLedger, "sent", lambda _, __, through, ___: through >= 0),
-    # of a plan of the network agent, see stream/ledger/leader.py
-    25: in_small_lots(lambda: before(RedisOffice, "sent")),
-    26: in_small_lots(lambda: after(RedisOffice, "sent")),
-    # of a run of the slow lane
-    27: at_normal_priority(lambda: before(RedisOffice, "sent")),
+    # of a plan of the network agent, or a run of the slow lane, see stream/ledger/leader.py
+    25: telling(lambda: before(RedisOffice, "sent")),
+    26: telling(lambda: after(RedisOffice, "sent")),
 }
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def test_a_leader_killed_in_the_midst_of_telling_is_gone_on_from(at: Installatio
         [sys.executable, "-m", "agents.cli", "refit", "now", "--json"],
         env={**os.environ, **at.env}, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    doomed = at.start("tests.connected.crashing", "27", "1")
+    doomed = at.start("tests.connected.crashing", "25", "1")
     until(lambda: not doomed.alive(), at, "the leader dies before it notes what it told")
     at.start()
     out, _ = ask.communicate(timeout=AWAIT_S)
