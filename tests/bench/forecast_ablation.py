@@ -180,7 +180,7 @@ def lanes(asked: argparse.Namespace) -> None:
         "trees": lambda: NightlyTrees(from_period=since),
         "ARIMA": lambda: Refit("refit", whole, by(fits.arima, max(whole.season, 1)), since),
         "ETS": lambda: Refit("refit", whole, by(fits.smoothing, max(whole.season, 1)), since),
-        "both, of six weeks": lambda: Refit("refit", whole, as_served, since, HISTORY_DAYS),
+        "both of six weeks": lambda: Refit("refit", whole, as_served, since, HISTORY_DAYS),
     }
     knowledge: dict[str, Panel] = {
         "without the plan": replace(whole, prices=(), flags=()),
