@@ -48,7 +48,7 @@ def _add_file_options(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--demand", type=Path, metavar="FILE", help="parquet or CSV: one record a row and period")
     source.add_argument("--orders", type=Path, metavar="FILE", help="order lines, as `restock replay` reads them")
     add("--columns", default="", metavar="FIELD=COLUMN,...", help="which column is date, sku, location, units, price, "
-        "cost, available, or a name of your own for --known-ahead")  # fmt: skip
+        "cost, available, viewed, added, removed, or a name of your own for --known-ahead")  # fmt: skip
     add("--period", choices=PERIODS, default="day", help="what one record of --demand covers (default %(default)s)")
     add("--known-ahead", default="", metavar="NAME,...", help="columns planned ahead, which forecasts may read: price, "
         "discount, promo, holiday, ...")  # fmt: skip

@@ -40,6 +40,7 @@ class History:
     known: dict[str, Floats] = field(default_factory=dict)
     price: Floats | None = None
     cost: Floats | None = None
+    carts: Floats | None = None  # units (N, T, 3) viewed, put into carts and removed
     found: dict[str, Any] = field(default_factory=dict)  # what the reader saw and did, for the report
 
     @property
@@ -87,6 +88,7 @@ class History:
             known={name: column[rows] for name, column in self.known.items()},
             price=None if self.price is None else self.price[rows],
             cost=None if self.cost is None else self.cost[rows],
+            carts=None if self.carts is None else self.carts[rows],
         )
 
 

@@ -97,6 +97,8 @@ class _Driver:
         self.exposure = mine.exposure
         self.shelf = _shelf(mine, plan, self.first_day)
         self.shelf.exposure = self._exposure_of
+        if mine.carts is not None:
+            self.shelf.carts_of = self._carts_of
         self.log = Log(mine.skus, mine.locations, None)
         self.shop = Shop(len(rows), plan.backorders)
         self.proposed: list[Delivery] = []
@@ -121,6 +123,11 @@ class _Driver:
     def _exposure_of(self, rows: Ints, day: Ints) -> Floats:
         """The file's own word on what could be seen; our simulated stock hides nothing from the forecaster."""
         return self.exposure[rows, np.clip(day - self.first_day, 0, self.exposure.shape[1] - 1)]
+
+    def _carts_of(self, rows: Ints, day: Ints) -> Floats:
+        """What the file says of carts on a day."""
+        assert self.history.carts is not None
+        return np.asarray(self.history.carts[rows, np.clip(day - self.first_day, 0, self.history.periods - 1)])
 
     # -- 1 ------------------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,8 @@ from agents.replay.formats.reading import Sheet, read_sheet, text
 from stream.errors import SetupError
 
 REQUIRED = ("date", "sku", "units")
-OWN_MEANING = (*REQUIRED, "location", "available", "price", "cost")
+CARTS = ("viewed", "added", "removed")
+OWN_MEANING = (*REQUIRED, "location", "available", "price", "cost", *CARTS)
 FIRST_WEEK = np.datetime64("2000-01-03", "D")  # ordinal weeks and months have no date of their own
 MOST_CELLS = 400_000_000  # rows x periods; 8 B a cell and column
 
@@ -46,6 +47,7 @@ def read_demand(
     available = (
         np.clip(np.nan_to_num(column("available"), nan=1.0), 0.0, 1.0) if "available" in names else np.ones(shape)
     )
+    carts = [_sum(cell, sheet, names[name], shape) if name in names else np.zeros(shape) for name in CARTS]
     found = {
         "file": path.name,
         "records": sheet.rows,
@@ -55,7 +57,8 @@ def read_demand(
     }
     return History(
         period, dates, skus, places, units, available, known,
-        column("price") if "price" in names else None, column("cost") if "cost" in names else None, found,
+        column("price") if "price" in names else None, column("cost") if "cost" in names else None,
+        np.stack(carts, axis=2) if names.keys() & set(CARTS) else None, found,
     )  # fmt: skip
 
 
@@ -165,6 +168,13 @@ def _units(cell: Ints, value: Floats, shape: tuple[int, int], gaps: str) -> tupl
     rule = gaps if gaps != "auto" else ("unknown" if bool((value[counted] == 0).any()) else "zero")
     missing = ~told & ~empty if rule == "zero" else ~told
     return np.where(missing, np.nan, total).reshape(shape), rule
+
+
+def _sum(cell: Ints, sheet: Sheet, name: str, shape: tuple[int, int]) -> Floats:
+    """What is said of each cell together; nothing where a record has no number, or one under zero."""
+    value = _numbers(sheet.column(name), name)
+    value = np.where(np.isfinite(value), np.maximum(value, 0.0), 0.0)
+    return np.asarray(np.bincount(cell, value, shape[0] * shape[1]), np.float64).reshape(shape)
 
 
 def _mean(cell: Ints, value: Floats, shape: tuple[int, int]) -> Floats:

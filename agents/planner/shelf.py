@@ -160,6 +160,8 @@ class Shelf:
         self.kept_meta: dict[bytes, bytes] = {}  # as last written
         # Who knows better than our own stock how much of a day demand could be seen: (rows, days) -> shares.
         self.exposure: Callable[[Rows, Rows], npt.NDArray[np.float64]] | None = None
+        # Who knows of carts beside the log: (rows, days) -> units viewed, added, removed (n, 3).
+        self.carts_of: Callable[[Rows, Rows], npt.NDArray[np.float64]] | None = None
         self.live = config.warm_until_ms <= LONG_AGO  # whether decisions are taken; set by fold and wakes
 
     @property
