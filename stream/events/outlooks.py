@@ -24,7 +24,7 @@ SCHEMA = pa.schema(
         pa.field("quantile", pa.list_(pa.field("item", pa.float32(), False)), False),  # units (H * K,), by horizon
     ]
 )
-MOST_ROWS = 2_000  # a record: some 150 B each, 300 KB, and 10 ms of a fold
+MOST_ROWS = 2_000  # a record: some 120 B each, 240 KB, and 10 ms of a fold
 MOST_RUN, MOST_PART = (1 << 43) - 1, (1 << 20) - 1  # as offset and line of a row's coordinates
 _LENGTH = struct.Struct("<H")
 

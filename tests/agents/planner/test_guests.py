@@ -18,6 +18,7 @@ from stream.events.kinds import SLOW_LANE, Kind
 from stream.events.outlooks import Head, Outlooks
 from stream.events.rows import SkuRecord, decode, outlooks_frame
 from tests.agents.planner.test_laws import differences
+from tests.agents.planner.test_rehome import by_row, configs, moved
 from tests.agents.planner.worlds import START_MS, World, busy, by_sku, config, run
 
 LEVELS = (0.5, 0.9, 0.99)
@@ -161,6 +162,21 @@ def test_what_is_wrong_is_refused_and_counted() -> None:
         assert shelf.counters[f"guests_refused:{why.strip()}"] == before + 1, why
         assert shelf.model[: shelf.n].tobytes() == kept, why
     assert shelf.n == 1, "a word about a row nobody knows makes none"
+
+
+def test_a_guest_moves_with_its_row_to_another_shelf() -> None:
+    """`restock repartition` keeps what rows heard and which days taught; what was told already stays told."""
+    store = run(configs(1)[0], with_guests(busy(4, days=5).records, 4))
+    (old,) = [store.open()]
+    new = moved([store], 2)
+    assert by_row(new) == by_row([old])
+    heard = old.family.heard(old.model[: old.n])[:, REFIT]
+    assert (heard >= 0).sum() > 4, "or nothing was tried"
+    for shelf in new:
+        assert shelf.high_water[SLOW_LANE, 0] == old.high_water[SLOW_LANE, 0]
+        for name, row in shelf.index.items():
+            assert shelf.hot["taught"][row] == old.hot["taught"][old.index[name]]
+            assert shelf.family.heard(shelf.model[[row]])[0, REFIT] == heard[old.index[name]]
 
 
 def test_an_older_word_does_not_replace_a_newer_one() -> None:
