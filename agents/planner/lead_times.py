@@ -95,6 +95,7 @@ class LeadTimes:
         self._pools = np.zeros(16, POOL)
         self._of = np.zeros((16, 2), np.int64)  # group, place
         self._sums = np.zeros((16, 3), np.int64)  # by group, as in POOL: receipts and overdue orders
+        self._overdue = np.zeros(16, np.int64)  # by group: thousandths of overdue orders
         self._stated = np.zeros((16, 2))
         self._found = np.zeros((16, 2))  # mean and sd; what is stated where too little is learnt
         self.terms = np.zeros((16, 2))  # lead time and its sd as decisions use them: learnt ones whole days and tenths
@@ -108,7 +109,7 @@ class LeadTimes:
             number = self._numbers[key] = len(self.keys)
             self.keys.append(key)
             if number == len(self._pools):
-                for name in ("_pools", "_of", "_sums", "_stated", "_found", "terms"):
+                for name in ("_pools", "_of", "_sums", "_overdue", "_stated", "_found", "terms"):
                     its = getattr(self, name)
                     setattr(self, name, np.concatenate([its, np.zeros_like(its)]))
             self._stated[number] = key.lead_days, key.lead_days_sd
@@ -186,7 +187,9 @@ class LeadTimes:
     def _pool_groups(self) -> None:
         n = len(self.keys)
         self._sums[:] = 0
+        self._overdue[:] = 0
         np.add.at(self._sums, self._of[:n, 0], self._heard(np.arange(n)))
+        np.add.at(self._overdue, self._of[:n, 0], self._pools["overdue"][:n, 0])
         self._estimate(np.arange(n))
 
     def _heard(self, pools: Rows) -> Rows:
@@ -209,10 +212,10 @@ class LeadTimes:
         key, group = self.keys[pool], self._of[pool, 0]
         if not self.used or self._sums[group, 0] < ENOUGH * WHOLE:
             return Learnt(key.lead_days, key.lead_days_sd, key, 0, 0)
-        mine = np.flatnonzero(self._of[: len(self.keys), 0] == group)
-        receipts, overdue = (round(int(self._pools[of][mine, 0].sum()) / WHOLE) for of in ("known", "overdue"))
+        overdue = int(self._overdue[group])
+        receipts = round((int(self._sums[group, 0]) - overdue) / WHOLE)
         mean, sd = self._found[pool].tolist()
-        return Learnt(round(mean, 2), round(sd, 2), key, receipts, overdue)
+        return Learnt(round(mean, 2), round(sd, 2), key, receipts, round(overdue / WHOLE))
 
     # -- bytes ----------------------------------------------------------------------------------------------------
 

@@ -77,7 +77,7 @@ def _weekly(shelf: Shelf, rows: Rows) -> tuple[Rows, npt.NDArray[np.float64], np
     """Weeks since the first with demand (n,), and mean and standard deviation (n,) of their sums, units."""
     slots = (shelf.hot["day"][rows][:, None] + np.arange(HISTORY_DAYS)) % HISTORY_DAYS  # the oldest day first
     days = np.maximum(np.take_along_axis(shelf.history[rows], slots, axis=1), 0) / 1000
-    sums = days.reshape(len(rows), -1, WEEK_DAYS).sum(axis=2)
+    sums = days.reshape(len(rows), HISTORY_DAYS // WEEK_DAYS, WEEK_DAYS).sum(axis=2)
     since = np.cumsum(sums > 0, axis=1) > 0
     weeks = since.sum(axis=1)
     some = np.maximum(weeks, 1)

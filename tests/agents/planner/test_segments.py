@@ -45,6 +45,15 @@ def test_dear_and_steady_rows_are_promised_more() -> None:
     assert told(shop_of(segments=True)) == {"A": ("AX", 0.98), "C": ("CX", 0.95), "Z": ("BZ", 0.93)}
 
 
+def test_a_shop_that_sells_nothing_has_no_segments() -> None:
+    """A fortnight of closings without a sale."""
+    shop = Shop(policy=POLICY, segments=True)
+    shop.world.row(Kind.STOCK_COUNTED, START_MS, units=5)
+    for day in range(14):
+        shop.tell(START_MS + (day + 1) * DAY_MS)
+    assert told(shop) == {"S": ("", 0.9)}
+
+
 def test_without_the_setting_or_in_version_1_the_default_holds() -> None:
     """Nobody is put into a segment."""
     for kwargs in ({}, {"segments": True, "version": FIRST}):
