@@ -12,6 +12,7 @@ from stream.ledger.keys import Keys
 from tests.bench.bench import SHELVES, Bench
 
 LOOK_S = 0.02
+STILL_S = 1.0  # shelves begin within a tick of each other
 
 
 class Closing:
@@ -31,6 +32,10 @@ class Closing:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._enough.set()
         self._thread.join()
+
+    def going_on(self) -> bool:
+        """Whether it has not begun, or was there a moment ago."""
+        return self.began is None or time.monotonic() < self.ended + STILL_S
 
     def _look(self) -> None:
         keys = Keys(self._bench.at.namespace)
