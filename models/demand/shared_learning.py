@@ -69,7 +69,7 @@ TRAINED_HORIZONS, TRAINED_LEAST, TRAINED_MOST = 3, 8, 21  # lessons' periods, be
 
 PLAN_KEPT, PLAN_RIDGE = 1.0 - 1.0 / 250.0, 50.0
 SHARED_WEEK_KEPT = 0.97
-DRIFT_KEPT = 0.3
+DRIFT_KEPT_DAY, DRIFT_KEPT_LONG = 0.8, 0.3  # of weeks and months: each has its own shocks
 CUTS_KEPT = 0.98
 YEAR_BLOCKS = 64
 MOST_GAP_PERIODS = 400
@@ -185,7 +185,7 @@ def _learn_groups(setting: Setting, out: Shared, told: Told, gap: int) -> None:
     kinds = [np.zeros(len(told), np.int64), *(told["groups"][:, i].astype(np.int64) for i in range(2))]
     level = [told["drift"][:, i] / scale for i in range(len(DRIFT_LEVELS))]
     now = np.array([[by_group(kind, value, GROUPS) for value in level] for kind in kinds])
-    out["drift"] = out["drift"] * DRIFT_KEPT**gap + now
+    out["drift"] = out["drift"] * (DRIFT_KEPT_DAY if setting.season == 7 else DRIFT_KEPT_LONG) ** gap + now
     block = int(out["period"][0]) // setting.block
     ahead = block - int(out["year_block"][0]) if int(out["year_block"][0]) >= 0 else 0
     year = out["year"]

@@ -30,6 +30,7 @@ from models.demand.trees import NightlyTrees
 from tests.models import forecast_file as files
 
 SEED = 1
+LEAST_OF_A_SEGMENT = 100  # forecasts, as score.py counts
 
 
 def scorer() -> Any:
@@ -108,6 +109,41 @@ class Judge:
 
     def whole(self, quantiles: Floats) -> dict[str, Any]:
         """Everything score.py says."""
+        row, came, told, _ = self._judged(quantiles)
+        scale, cap, _, segment = self._scales()
+        return dict(self.score.score(row, came, told, scale, cap, segment, self._counts))
+
+    def worst_segment(self, quantiles: Floats) -> tuple[str, float, float]:
+        """The segment of 100 forecasts or more that is furthest off at a level from .9 on: by how much, and its error.
+
+        The standard error is clustered by origin: rows of one origin share its shocks.
+        """
+        row, came, told, origin = self._judged(quantiles)
+        scale, _, _, segment = self._scales()
+        told = np.ceil(told - 1e-6) if self._counts else told
+        found = [("none", 0.0, 0.0)]
+        for name in np.unique(segment[row]):
+            here = (segment[row] == name) & np.isfinite(scale[row])
+            if here.sum() < LEAST_OF_A_SEGMENT:
+                continue
+            for k in np.flatnonzero(QUANTILES >= 0.9):
+                under = (came[here] < told[here, k] - 1e-9).astype(float)
+                within = (came[here] <= told[here, k] + 1e-9).astype(float)
+                share = within if within.mean() < QUANTILES[k] else under
+                miss = max(QUANTILES[k] - within.mean(), under.mean() - QUANTILES[k], 0.0)
+                each = np.bincount(origin[here], share - share.mean())
+                found.append((str(name), float(miss), float(np.sqrt((each**2).sum()) / here.sum())))
+        return max(found, key=lambda one: one[1])
+
+    @property
+    def _counts(self) -> bool:
+        return bool(np.allclose(self.panel.units, np.round(self.panel.units)))
+
+    def _scales(self) -> Any:
+        return self.score.scales(self.panel.units, self.source.horizon, min(self.origins) + 1)
+
+    def _judged(self, quantiles: Floats) -> tuple[Ints, Floats, Floats, Ints]:
+        """Row, demand that came, quantiles told and origin of each forecast that counts."""
         span, units = self.source.horizon, self.panel.units
         rows, sums, told = [], [], []
         for origin, q in zip(self.origins, quantiles, strict=True):
@@ -118,12 +154,8 @@ class Judge:
             rows.append(np.flatnonzero(keep))
             sums.append(units[keep, window].sum(axis=1))
             told.append(q[keep])
-        scale, cap, _, segment = self.score.scales(units, span, min(self.origins) + 1)
-        whole = bool(np.allclose(units, np.round(units)))
-        found = self.score.score(
-            np.concatenate(rows), np.concatenate(sums), np.concatenate(told), scale, cap, segment, whole
-        )
-        return dict(found)
+        origins = np.repeat(self.origins, [len(some) for some in rows])
+        return np.concatenate(rows), np.concatenate(sums), np.concatenate(told), origins
 
     def ratio(self, one: Floats, two: Floats, rows: Ints | None = None) -> tuple[float, float, float]:
         """Pooled pinball of one over that of two, and its 90 % interval by bootstrap over origins."""
@@ -158,7 +190,7 @@ def run(name: str, asked: argparse.Namespace) -> dict[str, tuple[float, float, f
     print(
         f"    per series {full['per_series']:.4f}, raw {full['raw_pooled']:.4f}, coverage error from .9 on "
         f"{max(full['err'][2:]):.4f}, by segment {full['seg_cal_upper'] or 0:.4f}, "
-        + f"worst {max(max(s['err'][2:]) for s in full['segments'].values() if s['n'] >= 100):.4f}"
+        + "worst {} {:.4f} (standard error by origin {:.4f})".format(*judge.worst_segment(ours))
     )
     if panel.prices or panel.flags:
         started = time.perf_counter()
