@@ -76,8 +76,8 @@ class Looks:
         return back_s([(look.at, look.lag_s) for look in self.found], since, SMALL_S)
 
 
-def measure(bench: Bench) -> None:
-    """The rated load, the burst, the rated load."""
+def measure(bench: Bench) -> bool:
+    """The rated load, the burst, the rated load; whether nothing was lost."""
     chosen, late = bench.chosen, 0.0
     with Load(bench) as load, Looks(bench) as looks:
         load.run(chosen.rate, chosen.warm_seconds)
@@ -94,10 +94,12 @@ def measure(bench: Bench) -> None:
         calm = time.monotonic()
         load.run(chosen.rate, chosen.seconds)
         ended = time.monotonic()
-    told(load, looks, (rated, burst, over, calm, ended), bench, late)
+    sound = right(bench)
+    told(load, looks, (rated, burst, over, calm, ended), bench, late, sound)
+    return sound
 
 
-def told(load: Load, looks: Looks, at: tuple[float, ...], bench: Bench, late: float) -> None:
+def told(load: Load, looks: Looks, at: tuple[float, ...], bench: Bench, late: float, sound: bool) -> None:
     """A line for each stretch of time, then what the whole comes to."""
     rows: dict[str, dict[str, Any]] = {}
     for name, since, until in zip(("rated", "burst", "draining", "rated again"), at, at[1:], strict=False):
@@ -126,12 +128,12 @@ def told(load: Load, looks: Looks, at: tuple[float, ...], bench: Bench, late: fl
         memory_start_mb=round(first[0].resident_mb) if first else None,
         memory_peak_mb=round(bench.worker.peak_mb()),
         memory_end_mb=round(last[-1].resident_mb) if last else None,
-        stock_right=right(bench),
+        stock_right=sound,
     )
 
 
 def main() -> int:
-    """Warm up, then measure."""
+    """Warm up, then measure; exit code 1 where something was lost."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=int, default=500, help="the rated load, orders a second")
     parser.add_argument("--times", type=int, default=10, help="the burst over the rated load")
@@ -144,10 +146,10 @@ def main() -> int:
     try:
         bench.warm_up()
         bench.stock_up(lambda _: bench.shop.rng.randint(1, CYCLE_UNITS))
-        measure(bench)
+        sound = measure(bench)
     finally:
         bench.close()
-    return 0
+    return 0 if sound else 1
 
 
 if __name__ == "__main__":

@@ -58,8 +58,8 @@ def watched(bench: Bench, watch_s: float) -> list[Event]:
     return events
 
 
-def measure(bench: Bench) -> None:
-    """Load in a thread, what happens to workers in this one."""
+def measure(bench: Bench) -> bool:
+    """Load in a thread, what happens to workers in this one; whether nothing was lost."""
     chosen = bench.chosen
     timeout_s = bench.at.settings.session_timeout_ms / 1000
     seconds = chosen.warm_seconds + chosen.calm_seconds + 3 * chosen.watch_seconds + timeout_s + 3
@@ -71,10 +71,12 @@ def measure(bench: Bench) -> None:
         time.sleep(chosen.calm_seconds)
         events = watched(bench, chosen.watch_seconds)
         late = running.result()
-    told(bench, load, calm, events, late)
+    sound = right(bench)
+    told(bench, load, calm, events, late, sound)
+    return sound
 
 
-def told(bench: Bench, load: Load, calm: float, events: list[Event], late: float) -> None:
+def told(bench: Bench, load: Load, calm: float, events: list[Event], late: float, sound: bool) -> None:
     """A line for each, and what it is to be compared with."""
     alerts = load.stamps.alerts()
     instants = [at for at, _ in alerts]
@@ -105,12 +107,12 @@ def told(bench: Bench, load: Load, calm: float, events: list[Event], late: float
         producer_behind_s=round(late, 2),
         alerts=len(alerts),
         **({"events": rows} if bench.chosen.json else {}),
-        stock_right=right(bench),
+        stock_right=sound,
     )
 
 
 def main() -> int:
-    """Warm up, then measure."""
+    """Warm up, then measure; exit code 1 where something was lost."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=int, default=300, help="orders a second")
     parser.add_argument("--warm-seconds", type=int, default=15, help="of load before anything is measured")
@@ -123,10 +125,10 @@ def main() -> int:
         assert bench.chosen.workers > 1, "a take-over needs another worker: --workers 2"
         bench.warm_up()
         bench.stock_up(lambda _: bench.shop.rng.randint(1, CYCLE_UNITS))
-        measure(bench)
+        sound = measure(bench)
     finally:
         bench.close()
-    return 0
+    return 0 if sound else 1
 
 
 if __name__ == "__main__":
