@@ -39,7 +39,7 @@ from tests.bench.figures import median, quantile, spread
 from tests.bench.machine import command, machine
 from tests.bench.race import Field, Run
 
-US = "restock"
+US = {"restock": (), "restock-split": ("--split",)}  # one process; an intake and a planner
 BESIDE = ("throughput", "latency", "network")
 OWN = {  # part -> module of tests.bench, and what it is told
     "close": ("end_to_end", "latency", "--close"),
@@ -115,17 +115,17 @@ def peers(chosen: argparse.Namespace) -> list[Peer]:
     return [peer for peer in PEERS if not chosen.only or peer.name in chosen.only.split(",")]
 
 
-def restock_runs(chosen: argparse.Namespace) -> bool:
-    """Whether Restock itself is asked for."""
-    return not chosen.only or US in chosen.only.split(",")
+def ours(chosen: argparse.Namespace) -> list[str]:
+    """The ways Restock itself is asked for."""
+    return [name for name in US if not chosen.only or name in chosen.only.split(",")]
 
 
 def throughputs(field: Field, chosen: argparse.Namespace) -> Figures:
     """Every contender once, then all again: drift of the machine meets all alike."""
     runs: Figures = {}
     for number in range(chosen.runs):
-        if restock_runs(chosen):
-            _try(runs, US, number, lambda: restock_throughput(chosen.orders))
+        for name in ours(chosen):
+            _try(runs, name, number, lambda name=name: restock_throughput(name, chosen.orders))  # type: ignore[misc]
         for peer in peers(chosen):
             _try(runs, peer.name, number, lambda peer=peer: field.throughput(peer, chosen.orders))  # type: ignore[misc]
     return runs
@@ -150,9 +150,9 @@ def restock(*args: str) -> dict[str, Any]:
     return figures
 
 
-def restock_throughput(orders: int) -> Run:
+def restock_throughput(name: str, orders: int) -> Run:
     """Restock over the same orders, receipts in its log as well."""
-    f = restock("throughput", "--orders", str(orders))
+    f = restock("throughput", "--orders", str(orders), *US[name])
     return Run(
         f["orders_per_s"], f["warm_orders_per_s"], f["lines_per_s"], f["cpu_s_per_million_orders"],
         f["worker_peak_mb"], f["lines_per_alert"], f["stock_right"],
@@ -165,9 +165,9 @@ def latencies(field: Field, chosen: argparse.Namespace) -> dict[str, list[list[f
     slow = {"faust", "consume"}  # the first falls behind at 1,000 a second, the second raises nothing
     for number in range(chosen.runs):
         say(f"latency, run {number + 1} ...")
-        if restock_runs(chosen):
-            figures = restock("latency", "--rate", str(chosen.rate), "--seconds", str(chosen.seconds))
-            out.setdefault(US, []).append(figures["milliseconds"])
+        for name in ours(chosen):
+            figures = restock("latency", "--rate", str(chosen.rate), "--seconds", str(chosen.seconds), *US[name])
+            out.setdefault(name, []).append(figures["milliseconds"])
         for peer in peers(chosen):
             if peer.name in slow:
                 continue
@@ -180,19 +180,19 @@ def latencies(field: Field, chosen: argparse.Namespace) -> dict[str, list[list[f
 
 def print_throughput(runs: Figures) -> None:
     """A table, fastest first, with ratios to Restock."""
-    ours = median([r.warm_orders_s for r in runs.get(US, [])])
-    guarantee = {US: "exactly once"} | {peer.name: peer.guarantee for peer in PEERS}
-    columns = ("", "output", "orders/s", "second half", "Restock is", "lines/s")
+    rates = {name: median([r.warm_orders_s for r in done]) for name, done in runs.items()}
+    guarantee = dict.fromkeys(US, "exactly once") | {peer.name: peer.guarantee for peer in PEERS}
+    columns = ("", "output", "orders/s", "second half", *(f"{name} is" for name in US), "lines/s")
     columns += ("CPU s a million orders", "peak MB", "lines an alert", "right")
     print(f"\n| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
-    for name, done in sorted(runs.items(), key=lambda item: -median([r.warm_orders_s for r in item[1]])):
-        warm = [r.warm_orders_s for r in done]
+    for name, done in sorted(runs.items(), key=lambda item: -rates[item[0]]):
+        ratios = (f"{rates[us] / rates[name]:.2f} x" if us in rates and us != name else "" for us in US)
         cells = [
             name,
             guarantee[name],
             spread([r.orders_s for r in done]),
-            spread(warm),
-            "" if name == US else f"{ours / median(warm):.2f} x",
+            spread([r.warm_orders_s for r in done]),
+            *ratios,
             f"{median([r.lines_s for r in done]):,.0f}",
             f"{median([r.cpu_s_million for r in done]):.1f}",
             f"{median([r.peak_mb for r in done]):.0f}",
