@@ -1,8 +1,8 @@
 """The fast lane: order lines of rows for which provably nothing is decided, in numpy; a few of them in plain integers.
 
 Of a row's events in a record those go through here that come before the first one that is not a placed, fulfilled or
-returned order line, on time, of the open day or the next, after the last count, or at which a running sum leaves the
-row's guards. What is left over goes event by event.
+returned order line or a receipt no order waits for, on time, of the open day or the next, after the last count, or
+at which a running sum leaves the row's guards. What is left over goes event by event.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Lines:
     occurred_ms: Ints
     flags: Ints
     price: npt.NDArray[np.float64]
+    unnamed: Bools  # whether it names no order, where it is a receipt
 
 
 @dataclass
@@ -72,9 +73,10 @@ def _run_many(shelf: Shelf, lines: Lines, offset: int) -> Moved:
     def spread(values: npt.NDArray[Any]) -> Any:
         return np.repeat(values, sizes)
 
-    inside = (placed | fulfilled | returned) & (lines.flags[order] & Flag.LATE == 0)
+    received = (kind == Kind.STOCK_RECEIVED) & lines.unnamed[order] & spread(_takes_receipts(h))
+    inside = (placed | fulfilled | returned | received) & (lines.flags[order] & Flag.LATE == 0)
     inside &= (at >= spread(h["day_start_ms"])) & (at < spread(h["next_end_ms"])) & (at > spread(h["counted_ms"]))
-    hand = np.where(at_once | fulfilled, -milli, np.where(returned, milli, 0))
+    hand = np.where(at_once | fulfilled, -milli, np.where(returned | received, milli, 0))
     held = np.where(placed & ~at_once, milli, np.where(fulfilled, -milli, 0))
 
     def running(values: Ints, start: Ints) -> Ints:
@@ -107,6 +109,7 @@ def _run_many(shelf: Shelf, lines: Lines, offset: int) -> Moved:
     add("ordered", asked)
     add("fulfilled", np.where(at_once | fulfilled, milli, 0))
     add("returned", np.where(returned, milli, 0))
+    add("received", np.where(received, milli, 0))
     latest = np.maximum.reduceat(np.where(done, at, LONG_AGO), starts)[moved]
     shelf.hot["updated_ms"][taken] = np.maximum(h["updated_ms"][moved], latest)
     shelf.hot["as_of_offset"][taken] = offset
@@ -117,6 +120,11 @@ def _run_many(shelf: Shelf, lines: Lines, offset: int) -> Moved:
     delta[order] = np.where(done, hand, 0)
     day[order] = np.where(placed & done, spread(h["day"]) + ~today, NO_DAY)
     return Moved(slow, delta, day)
+
+
+def _takes_receipts(h: npt.NDArray[np.void]) -> Bools:
+    """Rows where a receipt closes nothing, as nothing is on order, and whose stock is known already."""
+    return np.asarray((h["on_order"] == 0) & (h["known_day"] <= h["day"]))
 
 
 def _last_price(shelf: Shelf, price: npt.NDArray[np.float64], placed: Bools, starts: Rows, rows: Rows) -> None:
@@ -132,20 +140,21 @@ def _last_price(shelf: Shelf, price: npt.NDArray[np.float64], placed: Bools, sta
 
 # plain numbers: an enumeration's members are looked up by name each time
 _PLACED, _FULFILLED, _RETURNED = map(int, (Kind.ORDER_PLACED, Kind.ORDER_FULFILLED, Kind.ORDER_RETURNED))
+_RECEIVED = int(Kind.STOCK_RECEIVED)
 _LATE, _AT_ONCE = int(Flag.LATE), int(Flag.SOLD_AT_ONCE)
 _READ = ("on_hand", "allocated", "day_start_ms", "day_end_ms", "next_end_ms", "counted_ms", "day", "updated_ms")
-_ADDED = ("on_hand", "allocated", "flow0", "flow1", "units0", "units1", "ordered", "fulfilled", "returned")
+_ADDED = ("on_hand", "allocated", "flow0", "flow1", "units0", "units1", "ordered", "fulfilled", "returned", "received")
 
 
 class _Few:
     """A row while a few lines go through: what it was, and what they add, in the order of `_ADDED`."""
 
     __slots__ = ("added", "allocated", "day", "end", "free", "hi", "latest", "left", "lo", "moved", "on_hand", "price",
-                 "since", "start", "then", "was")  # fmt: skip
+                 "receives", "since", "start", "then", "was")  # fmt: skip
 
-    def __init__(self, lo: int, hi: int, numbers: tuple[int, ...]) -> None:
+    def __init__(self, lo: int, hi: int, receives: bool, numbers: tuple[int, ...]) -> None:
         self.on_hand, self.allocated, self.start, self.end, self.then, self.since, self.day, self.latest = numbers
-        self.lo, self.hi = lo, hi
+        self.lo, self.hi, self.receives = lo, hi, receives
         self.free, self.was = self.on_hand - self.allocated, self.on_hand >= 0
         self.added = [0] * len(_ADDED)
         self.price: float | None = None
@@ -159,12 +168,13 @@ def _run_few(shelf: Shelf, lines: Lines, offset: int) -> Moved:
     slow, delta, day = [True] * n, [0] * n, [NO_DAY] * n
     numbers = lines.row.tolist()
     rows = dict(zip(dict.fromkeys(numbers), _few(shelf, list(dict.fromkeys(numbers))), strict=True))
-    columns = (its.tolist() for its in (lines.kind, lines.milli, lines.occurred_ms, lines.flags, lines.price))
-    for i, (number, kind, milli, at, flags, price) in enumerate(zip(numbers, *columns, strict=True)):
+    of_lines = (lines.kind, lines.milli, lines.occurred_ms, lines.flags, lines.price, lines.unnamed)
+    columns = (its.tolist() for its in of_lines)
+    for i, (number, kind, milli, at, flags, price, unnamed) in enumerate(zip(numbers, *columns, strict=True)):
         row = rows[number]
         if row.left:
             continue
-        effect = _effect(kind, milli, flags)
+        effect = _effect(kind, milli, flags, unnamed and row.receives)
         if effect is None or not _goes(shelf, row, at, *effect):
             row.left = True
             continue
@@ -180,10 +190,11 @@ def _few(shelf: Shelf, rows: list[int]) -> list[_Few]:
     at = np.array(rows, np.int64)
     h = shelf.hot[at]
     numbers = zip(*(h[name].tolist() for name in _READ), strict=True)
-    return list(map(_Few, shelf.guard_lo[at].tolist(), shelf.guard_hi[at].tolist(), numbers))
+    receives = _takes_receipts(h).tolist()
+    return list(map(_Few, shelf.guard_lo[at].tolist(), shelf.guard_hi[at].tolist(), receives, numbers))
 
 
-def _effect(kind: int, milli: int, flags: int) -> tuple[int, int] | None:
+def _effect(kind: int, milli: int, flags: int, receives: bool) -> tuple[int, int] | None:
     """What a line adds to (on hand, allocated); None for one that has to go slowly whatever its row."""
     if flags & _LATE:
         return None
@@ -191,7 +202,7 @@ def _effect(kind: int, milli: int, flags: int) -> tuple[int, int] | None:
         return (-milli, 0) if flags & _AT_ONCE else (0, milli)
     if kind == _FULFILLED:
         return -milli, -milli
-    return (milli, 0) if kind == _RETURNED else None
+    return (milli, 0) if kind == _RETURNED or (kind == _RECEIVED and receives) else None
 
 
 def _goes(shelf: Shelf, row: _Few, at: int, hand: int, held: int) -> bool:
@@ -214,6 +225,8 @@ def _take(row: _Few, kind: int, milli: int, at: int, price: float, hand: int, he
             row.price = price
     if kind == _RETURNED:
         added[8] += milli
+    elif kind == _RECEIVED:
+        added[9] += milli
     elif hand != 0:
         added[7] += milli
 

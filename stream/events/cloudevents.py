@@ -45,13 +45,11 @@ class Envelope:
 
     def __init__(self, topic: str, type: str, source: str, time: str) -> None:
         self._topic = topic
-        said = (("ce_source", source), ("ce_type", type), ("ce_time", time))
-        self._source, self._type, self._time = ((name, text.encode()) for name, text in said)
+        self._said = (("ce_source", source.encode()), ("ce_type", type.encode()), ("ce_time", time.encode()))
 
     def message(self, key: bytes, id: str, subject: bytes, value: bytes) -> Outgoing:
         """One of them; `subject` holds no control characters."""
-        about = ("ce_subject", subject)
-        headers = (_VERSION, ("ce_id", id.encode()), self._source, self._type, self._time, about, _JSON)
+        headers = (_VERSION, ("ce_id", id.encode()), *self._said, ("ce_subject", subject), _JSON)
         return Outgoing(self._topic, key, value, headers)
 
 

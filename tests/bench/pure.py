@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from agents.app import warm_up
 from agents.intake.agent import _frames
 from agents.intake.translate import IntakeConfig, translate
 from agents.planner import wakes
@@ -206,6 +207,7 @@ def main() -> int:
     parser.add_argument("--profile", default="", help="profile one stage")
     parser.add_argument("--sort", default="tottime")
     chosen = parser.parse_args()
+    warm_up()  # its garbage collection too
     for size in map(int, chosen.polls.split(",")):
         run(size, chosen)
     return 0
