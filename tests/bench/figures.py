@@ -38,14 +38,14 @@ def spread(values: Sequence[float], digits: int = 0) -> str:
 def longest_gap(instants: Sequence[float], since: float, until: float) -> float:
     """The longest time between two neighbours of sorted `instants` that touches [since, until].
 
-    A gap that began before `since` counts from its beginning; one still open at `until` counts up to there.
+    A gap that began before `since` counts from its beginning; one still open at `until` counts up to there: what makes
+    it longer happened later.
 
     >>> longest_gap([0.0, 1.0, 4.0, 4.5], 2.0, 5.0), longest_gap([0.0, 1.0], 0.5, 9.0)
     (3.0, 8.0)
     """
     first, behind = max(bisect_right(instants, since) - 1, 0), bisect_right(instants, until)
-    ended = instants[behind] if behind < len(instants) else until
-    seen = [*(instants[first:behind] or [since]), ended]
+    seen = [*(instants[first:behind] or [since]), until]
     return max(after - before for before, after in itertools.pairwise(seen))
 
 

@@ -34,9 +34,9 @@ def test_a_gap_that_never_ends_counts_to_the_end_of_the_window() -> None:
     assert longest_gap([], 2.0, 12.0) == 10.0
 
 
-def test_a_gap_that_ends_behind_the_window_counts_whole() -> None:
-    """The window asks which gaps to look at, and does not cut them."""
-    assert longest_gap([0.0, 10.0], 2.0, 5.0) == 10.0
+def test_a_gap_is_not_blamed_on_what_came_before_it() -> None:
+    """Watched until 5, when the next thing happens and makes a gap up to 20: up to 5 it is one of half a second."""
+    assert longest_gap([2.0, 3.0, 4.0, 4.5, 20.0], 2.0, 5.0) == 1.0
 
 
 def test_a_take_over_is_back_when_the_late_alerts_have_left_the_second() -> None:
