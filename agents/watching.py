@@ -338,9 +338,9 @@ async def watch_redis(health: Callable[[], Awaitable[Health]]) -> None:
 
 async def watch_partitions(app: App) -> None:
     """Set the gauges of partitions once a second, for as long as the worker runs."""
-    for desk in app.desks:
-        there = sum(count for topic, count in app.partition_counts.items() if topic in desk.topics)
-        metrics.PARTITIONS_EXPECTED.labels(desk.name).set(there)
+    for agent, there in app.expected.items():  # where nobody does one of the two works, somebody must say so
+        metrics.PARTITIONS_EXPECTED.labels(agent).set(there)
+        metrics.PARTITIONS_OWNED.labels(agent).set(0)
     shown: set[tuple[str, int]] = set()
     while True:
         await asyncio.sleep(LOOK_S)

@@ -98,6 +98,9 @@ class App(faust.App):  # type: ignore[misc]
         self._short = {full: short for short, full in names(config.namespace).items()}
         self.partition_counts = {t: config.partition_count(self._short[t]) for desk in self.desks for t in desk.topics}
         self.pace = pace_of(config, sum(self.partition_counts.values()))
+        # of either work, done by us or by others
+        sources = sum(config.partition_count(name) for name in SOURCES)
+        self.expected = {IntakeDesk.name: sources, PlannerDesk.name: config.partition_count(SKU_EVENTS.name)}
         self.doomed = asyncio.Event()
         self.reason: BaseException | None = None  # why the process ends, where that is not a signal
         self.leaving = False

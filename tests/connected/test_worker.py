@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
+from stream.local.child import free_port
 from tests import servers
 from tests.connected import laws, traffic
 from tests.connected.installation import Installation
@@ -18,12 +20,17 @@ def test_undisturbed_the_laws_hold(kafka: Broker, redis_server: servers.Server, 
     """Three days of a shop, read by one process and kept by another: state, rows, messages and counts hold."""
     at = Installation(kafka.bootstrap, redis_server.url, tmp_path, clock="event", shelves=3, source_partitions=2)
     try:
-        reads, keeps = at.start(RESTOCK_WORK="intake"), at.start(RESTOCK_WORK="planner")
+        port = str(free_port())
+        reads, keeps = at.start(RESTOCK_WORK="intake", RESTOCK_WEB_PORT=port), at.start(RESTOCK_WORK="planner")
         source = traffic.records(seed=1, days=3, orders_an_hour=20)
         for _ in traffic.publish(kafka.bootstrap, at.namespace, source, at.parts):
             pass
         at.await_drained()
         counted = laws.hold(at)
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+            told = page.read().decode()
+        assert 'restock_partitions_expected{agent="planner"} 3.0' in told  # who only reads says what should be kept
+        assert 'restock_partitions_owned{agent="planner"} 0.0' in told
         assert reads.alive()
         assert keeps.alive()
     finally:
