@@ -42,6 +42,7 @@ VIEWS_A_SLICE = 500  # and at a quiet moment: 10 ms, then events have their turn
 TURN_S = 0.25  # a poll that takes longer to fold is kept piece by piece: a leap of many days is hours of work
 ROWS_AHEAD = 500  # some 5 ms of folding: Redis may write those shelves while the others are folded
 ROUNDS_OUT = 3  # of the loop, until a write that was begun is on its way to Redis
+WAITING_AHEAD = 1_000  # a sweep goes on once no more are unpublished: an alert of a new event waits behind them, 0.1 s
 QUIET_S = 0.5  # nothing came for this long: a quiet moment
 LOOK_S = 5.0  # at quiet moments: whether shelves are as we left them, one small read
 
@@ -211,6 +212,8 @@ class Planner:
         for owned in self.owned.values():
             shelf = owned.shelf
             if shelf.pending:
+                if len(owned.relay.waiting) > WAITING_AHEAD:
+                    continue
                 if not await self._room(owned.held.shelf):
                     break
                 owned.messages, views = wakes.sweep_slice(shelf), self._views_due(owned)
