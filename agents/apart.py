@@ -33,7 +33,7 @@ PR_SET_PDEATHSIG = 1
 LOWEST = (
     "import ctypes, os, sys; "
     f"sys.platform == 'linux' and ctypes.CDLL(None).prctl({PR_SET_PDEATHSIG}, {int(signal.SIGKILL)}); "
-    f"os.nice({NICE}); "
+    f"os.setpriority(os.PRIO_PROCESS, 0, {NICE}); "
     "hasattr(os, 'SCHED_IDLE') and os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0)); "
 )
 SAID_CHARS = 2_000  # of what a process that failed wrote last

@@ -31,7 +31,7 @@ def test_every_field_of_a_room_can_be_set() -> None:
         max_ahead_ms=2, max_behind_days=3, max_record_bytes=2_000, mark_interval_ms=51, fetch_wait_ms=3,
         poll_max_records=9, buffer_bytes=2_000_000, positions_interval_ms=11, journal_rows=1_001, journal_days=8,
         cart_silence_minutes=13, carts_max=1_002, proposal_expiry_hours=50, proposal_grace_hours=5, currency="USD",
-        forecasts="off", transfer_expiry_hours=7,
+        forecasts="off", transfer_expiry_hours=7, lead_times="stated", cart_signals=True, service_levels="segments",
         stockout_chance_limit=0.3, overstock_cover_days=70, hysteresis_share=0.2, count_tolerance_share=0.04,
         default_lead_days=1, default_lead_days_sd=2, default_review_days=3, default_service_level=0.9,
         default_pack_units=0.5, default_min_order_units=4, default_order_cost=5, default_holding_cost_rate_year=0.5,
@@ -61,6 +61,9 @@ def test_every_field_of_a_room_can_be_set() -> None:
         "supplier",
         "review",
         "service_measure",
+        "level_stated",
+        "launch_day",
+        "order_from",
         "Policy.cover_days",  # a planner has one too
     }  # facts only
     before, after = rooms(load()), rooms(changed)
