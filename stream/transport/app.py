@@ -123,6 +123,10 @@ class App(faust.App):  # type: ignore[misc]
         """Whether everything assigned is taken and yet reading was never resumed: only Faust could, and it did not."""
         return self.waiting_for() == "" and len(self._assignment) > 0 and not self._consumer.flow_active
 
+    def forgotten(self) -> set[tuple[str, int]]:
+        """Polls, by agent and number, that wait though nobody is at work just now."""
+        return {(desk.name, number) for desk in self.desks if (number := desk.forgotten())}
+
     def doom(self, error: BaseException) -> None:
         """End the process because of this; the first reason counts."""
         if self.reason is None:
@@ -240,14 +244,18 @@ async def watch_standstill(app: App, patience_s: float = STANDSTILL_S) -> None:
 
     Seen once in a storm of kills: after its last rebalance a worker's flow stayed stopped, and it said nothing.
     """
-    stood_s = 0.0
-    while stood_s < patience_s:
+    stood_s, forgotten, forgotten_s = 0.0, app.forgotten(), 0.0
+    while max(stood_s, forgotten_s) < patience_s:
         await asyncio.sleep(LOOK_S)
         stood_s = stood_s + LOOK_S if app.standing_still() else 0.0
+        still = app.forgotten()
+        forgotten_s = forgotten_s + LOOK_S if still & forgotten else 0.0
+        forgotten = still
     held = sum(len(desk.kept) for desk in app.desks)
+    lost = "a poll was lost on its way to its agent" if forgotten_s >= patience_s else ""
     app.doom(
         Away(
-            "reading was not resumed after a rebalance",
+            lost or "reading was not resumed after a rebalance",
             f"{held} partitions were held and not read for {patience_s:.0f} s",
             "start the worker again; it goes on where the ledger stands",
         )

@@ -10,6 +10,7 @@ what was fetched before is recognised on the desk and put away; what was fetched
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -34,6 +35,7 @@ class Stamped(NamedTuple):
 class Poll:
     """What one fetch brought for one desk: the value of the one message its agent gets."""
 
+    number: int  # among those of its desk
     round: int  # of the desk when it was brought
     parts: tuple[Stamped, ...]
 
@@ -85,13 +87,15 @@ class Desk:
         self.taken: set[TP] = set()  # what the work was told to take, whether it is sought yet or not
         self.answered_ms: dict[TP, int] = {}  # Kafka timestamp of the last record answered
         self.fenced = False  # somebody took a partition of ours: nothing is done until the group has decided anew
+        self.lost = 0  # polls in a row that were brought and never came
+        self._numbers = itertools.count(1)
         self._round = 0
-        self._waiting: dict[int, int] = {}  # id of a poll brought and not yet done -> its bytes
+        self._waiting: dict[int, int] = {}  # number of a poll brought and not yet done -> its bytes
 
     def bring(self, parts: Sequence[Stamped]) -> Poll:
         """Note a poll as brought."""
-        poll = Poll(self._round, tuple(parts))
-        self._waiting[id(poll)] = poll.size_bytes
+        poll = Poll(next(self._numbers), self._round, tuple(parts))
+        self._waiting[poll.number] = poll.size_bytes
         return poll
 
     def has_room(self) -> bool:
@@ -102,6 +106,14 @@ class Desk:
         """Whether every poll that was brought is done."""
         return len(self._waiting) == 0
 
+    def overtaken(self, poll: Poll) -> bool:
+        """Whether a poll brought before this one has not come: they come in order."""
+        return poll.round == self._round and next(iter(self._waiting)) < poll.number
+
+    def forgotten(self) -> int:
+        """The number of a poll that waits though nobody is at work; 0 where there is none."""
+        return 0 if self.lock.locked() else next(iter(self._waiting), 0)
+
     def waiting_bytes(self) -> int:
         """Bytes of the polls brought and not yet done."""
         return sum(self._waiting.values())
@@ -109,7 +121,7 @@ class Desk:
     def done(self, poll: Poll) -> None:
         """Take a poll off the desk."""
         if poll.round == self._round:
-            del self._waiting[id(poll)]
+            del self._waiting[poll.number]
         self.room.set()
 
     def answered(self, parts: Sequence[Stamped]) -> None:

@@ -38,6 +38,7 @@ FETCH_S = 0.1  # how long one fetch may wait: after it, newly taken partitions a
 # A poll costs some 3 ms whatever it brings: at 1,000 orders/s one every 10 ms brings ten. Full polls follow at once.
 PACE_S, FEW_RECORDS = 0.01, 500
 FETCH_BUSY_S = 0.02  # the same while a desk is full: soon enough to notice that it has room again
+LOST_MOST = 3  # polls in a row that Faust may lose
 NOTE_S = 5.0  # a commit for lag tools that takes longer is given up
 LAST_NOTE_S = 1.0  # the same while somebody waits for our partitions
 
@@ -331,7 +332,10 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
             # no await from here to the work: a release waits for the lock. After one nothing is ours to answer.
             era, fresh = self._thread.era, [part for part in self.fresh(poll.parts) if part.tp in desk.kept]
             stale: Sequence[TP] = ()
-            if fresh:
+            if fresh and desk.overtaken(poll):
+                stale = self._lost(desk)
+            elif fresh:
+                desk.lost = 0
                 for part in fresh:  # on a fresh ledger too: nothing between what is kept and what was brought
                     assert part.batch.start == desk.kept[part.tp], f"{part.tp}: {part.batch.start} is not the next"
                 stale = await self.unless_fenced(desk, desk.work.poll([part.batch for part in fresh])) or ()
@@ -339,6 +343,17 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
             desk.done(poll)
             if stale:
                 await self.seat(desk, era, stale)
+
+    def _lost(self, desk: Desk) -> Sequence[TP]:
+        """A poll before this one never came: a stream skips, in silence, what it gets while a rebalance is under way.
+
+        All that the desk holds is taken again, and read from where it is kept. More than a few in a row are a fault.
+        """
+        desk.lost += 1
+        assert desk.lost <= LOST_MOST, f"{desk.name}: polls are lost one after the other"
+        log.warning("a poll was lost on its way to the %s: its partitions are read again", desk.name)
+        desk.clear()
+        return sorted(desk.kept)
 
     async def unless_fenced(self, desk: Desk, work: Awaitable[Any]) -> Any:
         """Await the work. Where somebody took a shelf of ours, join the group anew: it says who has what."""

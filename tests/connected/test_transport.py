@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
@@ -49,6 +50,29 @@ def test_told_to_stop_under_a_backlog_a_worker_finishes_the_poll_in_hand_and_no_
         work.before = None
         async with running(at, work):
             await until(lambda: sum(work.standing.values()) == 8_000, "the rest kept")
+
+    asyncio.run(run())
+    assert all(work.values(shelf) == sent[shelf] for shelf in SHELVES)
+
+
+def test_a_poll_that_faust_loses_is_read_again(kafka: Broker) -> None:
+    """Streams skip messages around a rebalance: everything comes all the same, once, in order."""
+    at, sent, work = config(kafka.bootstrap, poll_max_records=100), numbered(500), Remember()
+    fill(at, sent)
+
+    async def run() -> None:
+        async with running(at, work) as app:
+            deliver, came = app.consumer.callback, 0
+
+            async def lossy(message: Any) -> None:
+                nonlocal came
+                came += 1
+                if came not in (3, 9):
+                    await deliver(message)
+
+            app.consumer.callback = lossy
+            await until(lambda: sum(work.standing.values()) == 4_000, "all kept")
+            assert came > 9
 
     asyncio.run(run())
     assert all(work.values(shelf) == sent[shelf] for shelf in SHELVES)

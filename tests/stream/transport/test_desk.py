@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from faust.types import TP
@@ -40,6 +41,21 @@ def test_a_desk_holds_one_poll_in_hand_and_one_waiting() -> None:
     assert desk.has_room()
     assert desk.room.is_set()
     assert desk.waiting_bytes() == (POLLS_AHEAD - 1) * 200
+
+
+def test_a_poll_is_forgotten_that_waits_while_nobody_works() -> None:
+    """Not the one in hand, and none once it is done."""
+
+    async def story() -> None:
+        desk = Desk(Nothing())
+        poll = desk.bring([part(0, 0)])
+        assert desk.forgotten() == poll.number
+        async with desk.lock:
+            assert desk.forgotten() == 0
+        desk.done(poll)
+        assert desk.forgotten() == 0
+
+    asyncio.run(story())
 
 
 def test_what_faust_has_thrown_away_takes_no_room() -> None:

@@ -25,6 +25,10 @@ class Still:
         self.looks += 1
         return self.looks in self.still
 
+    def forgotten(self) -> set[tuple[str, int]]:
+        """No poll was lost."""
+        return set()
+
     def doom(self, error: BaseException) -> None:
         """The end."""
         self.reason.append(error)
@@ -48,6 +52,31 @@ def test_it_ends_after_standing_still(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(why, Away)
     assert "2 partitions" in why.detail
     assert app.looks >= 7
+
+
+def test_a_poll_that_never_comes_to_its_agent_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the same one waits at every look in a row while nobody works; not where another one does each time."""
+    monkeypatch.setattr(transport_app, "LOOK_S", 0.001)
+
+    class Lossy(Still):
+        """Its polls wait, as named, look by look."""
+
+        def __init__(self, numbers: list[int]) -> None:
+            super().__init__(set())
+            self.numbers = iter(numbers)
+
+        def forgotten(self) -> set[tuple[str, int]]:
+            """What waits at this look."""
+            return {("planner", number) for number in (next(self.numbers, 0),) if number}
+
+    app = Lossy([1, 2, 2, 3, 4, 5, 5, 5, 5, 5])
+    watch(app)
+    (why,) = app.reason
+    assert "lost" in str(why)
+    busy = Lossy(list(range(1, 1_000)))
+    with pytest.raises(TimeoutError):
+        watch(busy)
+    assert busy.reason == []
 
 
 def test_a_worker_that_reads_or_waits_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
