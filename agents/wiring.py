@@ -8,12 +8,12 @@ import socket
 from agents.intake.translate import IntakeConfig
 from agents.network.agent import NetworkConfig
 from agents.planner.config import LONG_AGO, PlannerConfig, Policy
-from agents.refit.agent import RefitConfig
 from agents.settings import Settings
 from agents.worker_name import client_id
 from stream.events.kinds import Source
 from stream.events.topics import BY_NAME, partitions
 from stream.events.units import MILLI
+from stream.ledger.leader import LeaderConfig
 from stream.transport.app import Config as TransportConfig
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
@@ -79,9 +79,9 @@ def network_config(settings: Settings) -> NetworkConfig:
     )
 
 
-def refit_config(settings: Settings) -> RefitConfig:
+def refit_config(settings: Settings) -> LeaderConfig:
     """What the slow lane depends on besides the ledger."""
-    return RefitConfig(settings.namespace, settings.shelves, worker_name(settings), settings.refit_minutes)
+    return LeaderConfig(settings.namespace, settings.shelves, worker_name(settings), settings.refit_minutes)
 
 
 def worker_name(settings: Settings) -> str:

@@ -5,44 +5,26 @@ How a plan comes about, and what happens where its leader dies, is in stream/led
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from agents.network import balance
 from agents.network.balance import Answer, Plan
-from stream.ledger.leader import Leader, Lots, Watcher
-from stream.ledger.office import Office, Standing
-from stream.transport.port import Sender
+from stream.ledger.leader import Leader, LeaderConfig, Lots
+from stream.ledger.office import Standing
 
 
 @dataclass(frozen=True)
-class NetworkConfig:
-    """What the agent depends on besides the ledger."""
+class NetworkConfig(LeaderConfig):
+    """And how long a proposal waits to be shipped."""
 
-    namespace: str
-    shelves: int
-    name: str  # of this worker, for people
-    every_minutes: int = 0  # 0: only on demand
     expiry_ms: int = 48 * 3_600_000
 
 
-class Network(Leader[Answer, Plan]):
+class Network(Leader[Answer, Plan, NetworkConfig]):
     """One worker's part in the network agent."""
 
     what = "transfer plan"
-
-    def __init__(
-        self,
-        office: Office,
-        sender: Sender,
-        solve: Callable[[], Awaitable[bytes]],
-        config: NetworkConfig,
-        now_ms: Callable[[], int],
-        watcher: Watcher | None = None,
-    ) -> None:
-        super().__init__(office, sender, solve, config.name, config.every_minutes, now_ms, watcher)
-        self._config = config
 
     def read_answer(self, raw: bytes) -> Answer:
         """See Leader."""

@@ -5,43 +5,18 @@ How it comes about, and what happens where its leader dies, is in stream/ledger/
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 from agents.refit import record
 from agents.refit.record import Answer, Run
-from stream.ledger.leader import Leader, Lots, Watcher
-from stream.ledger.office import Office, Standing
-from stream.transport.port import Sender
+from stream.ledger.leader import Leader, LeaderConfig, Lots
+from stream.ledger.office import Standing
 
 
-@dataclass(frozen=True)
-class RefitConfig:
-    """What the agent depends on besides the ledger."""
-
-    namespace: str
-    shelves: int
-    name: str  # of this worker, for people
-    every_minutes: int = 0  # 0: only on demand
-
-
-class Refit(Leader[Answer, Run]):
+class Refit(Leader[Answer, Run, LeaderConfig]):
     """One worker's part in the slow lane."""
 
     what = "refit"
-
-    def __init__(
-        self,
-        office: Office,
-        sender: Sender,
-        solve: Callable[[], Awaitable[bytes]],
-        config: RefitConfig,
-        now_ms: Callable[[], int],
-        watcher: Watcher | None = None,
-    ) -> None:
-        super().__init__(office, sender, solve, config.name, config.every_minutes, now_ms, watcher)
-        self._config = config
 
     def read_answer(self, raw: bytes) -> Answer:
         """See Leader."""

@@ -20,6 +20,7 @@ import logging
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from stream.errors import Fenced, NeighbourError, RestockError
@@ -64,7 +65,20 @@ class Unwatched:
         """Nothing."""
 
 
-class Leader(ABC, Generic[Answer, Plan]):
+@dataclass(frozen=True)
+class LeaderConfig:
+    """What a periodic agent depends on besides the ledger."""
+
+    namespace: str
+    shelves: int
+    name: str  # of this worker, for people
+    every_minutes: int = 0  # 0: only on demand
+
+
+Config = TypeVar("Config", bound=LeaderConfig)
+
+
+class Leader(ABC, Generic[Answer, Plan, Config]):
     """One worker's part in a periodic agent; what a plan is, its room says."""
 
     what: str  # that is made, for people
@@ -74,13 +88,12 @@ class Leader(ABC, Generic[Answer, Plan]):
         office: Office,
         sender: Sender,
         solve: Callable[[], Awaitable[bytes]],
-        name: str,
-        every_minutes: int,
+        config: Config,
         now_ms: Callable[[], int],
         watcher: Watcher | None = None,
     ) -> None:
         self._office, self._sender, self._solve, self._now_ms = office, sender, solve, now_ms
-        self._name, self._every_minutes = name, every_minutes  # 0: only on demand
+        self._config = config
         self._watcher: Watcher = watcher or Unwatched()
         self._token = secrets.token_hex(16)
         self._standing: tuple[str, Plan] | None = None  # as last read, by id: a plan is megabytes
@@ -145,15 +158,15 @@ class Leader(ABC, Generic[Answer, Plan]):
         return True
 
     async def _lead(self) -> bool:
-        return await self._office.lead(self._token, TTL_MS, self._name) > 0
+        return await self._office.lead(self._token, TTL_MS, self._config.name) > 0
 
     def _due(self, book: Book) -> bool:
         if book.wanted != book.answered:
             return True
-        if self._every_minutes == 0:
+        if self._config.every_minutes == 0:
             return False
         last = json.loads(book.outcome)["at_ms"] if book.outcome else None
-        return last is None or self._now_ms() - last >= self._every_minutes * MINUTE_MS
+        return last is None or self._now_ms() - last >= self._config.every_minutes * MINUTE_MS
 
     async def _answer(self, request: str) -> Answer | None:
         """What the solve says; None where it failed, which is noted. Keeps the lead meanwhile."""

@@ -16,11 +16,12 @@ from agents.commands import checks
 from agents.planner import keeping
 from agents.planner.fold import fold
 from agents.planner.shelf import Shelf
-from agents.refit.agent import Refit, RefitConfig
+from agents.refit.agent import Refit
 from agents.refitting import refit_apart
 from agents.settings import Settings
 from agents.wiring import default_policy
 from stream.events.rows import decode
+from stream.ledger.leader import LeaderConfig
 from stream.ledger.office import REFIT, RedisOffice
 from stream.ledger.redis_ledger import RedisLedger
 from stream.transport.port import Send
@@ -69,7 +70,7 @@ def test_a_run_is_made_apart_told_and_explained(settings: Settings, capsys: pyte
     async def story() -> Shop:
         world, office = Shop(settings), RedisOffice(settings.redis_url, settings.namespace, REFIT)
         await world.keep()
-        config = RefitConfig(settings.namespace, 1, "worker-7")
+        config = LeaderConfig(settings.namespace, 1, "worker-7")
         worker = Refit(office, world, lambda: refit_apart(settings), config, lambda: 1_790_000_000_000)  # type: ignore[arg-type]
         assert not await worker.turn(), "no schedule, nobody asked"
         await office.ask("please")
