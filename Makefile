@@ -39,8 +39,8 @@ $(READY): pyproject.toml
 		echo "  hint: install one, or make install PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[local,dev]'
-	@echo "compiling the forecaster's loops, once: about 20 s"
-	$(BIN)/python -m models.demand.warm
+	@echo "compiling the planner's loops, once: about 30 s"
+	$(BIN)/python -m agents.planner.warm
 	@touch $@
 
 demo: $(READY) ## A small shop on an embedded broker and ledger, live; DEMO_SECONDS=30 stops by itself

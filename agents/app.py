@@ -18,13 +18,13 @@ from agents.installation import installation
 from agents.intake.agent import Intake
 from agents.network.agent import Network
 from agents.planner.agent import Planner
+from agents.planner.warm import warm
 from agents.refit.agent import Refit
 from agents.refitting import refit_apart
 from agents.settings import Settings
 from agents.solving import solve_apart
 from agents.version import installed_version
 from agents.web import Web
-from models.demand.warm import warm
 from stream.ledger.kafka_publisher import KafkaPublisher
 from stream.ledger.office import NETWORK, REFIT, RedisOffice
 from stream.ledger.redis_ledger import RedisLedger
@@ -127,12 +127,12 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[App, RedisLedger, tu
 
 def warm_up() -> None:
     """Import and compile what the first batch would: `pa.array(list)` brings pandas, a second inside the loop; loops
-    that no earlier process left compiled take 20 s, in which a worker in the group would answer nothing.
+    that no earlier process left compiled take 30 s, in which a worker in the group would answer nothing.
 
     What is imported by then stays: the garbage collector need not look at it.
     """
     pa.array([1])
-    log.info("making the forecaster's loops ready: 20 s the first time on a machine")
+    log.info("making the planner's loops ready: 30 s the first time on a machine")
     warm()
     gc.freeze()
     gc.set_threshold(GC_ALLOCATIONS, 10, 100)

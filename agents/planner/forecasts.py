@@ -2,12 +2,11 @@
 
 The topic is compacted: what was told last stands. News is that a number moved to another cell of a grid of tenths, so
 that what stands is never more than a tenth off, and needs no memory of what was told; once a week a row is told anyway.
-A shop closes all its days at once, so this is written to be cheap: JSON from templates, about 10 us a row.
+A shop closes all its days at once, so this is written to be cheap: see forecast_text.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date, timedelta
 from functools import lru_cache
 
@@ -15,27 +14,20 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from agents.planner import messages
+from agents.planner import forecast_text, messages
 from agents.planner.plan import Wanted
 from agents.planner.shelf import LEARNING, Rows, Shelf
-from models.demand.contract import Explanation
 from stream.events.instants import text_from_ms as instant
 from stream.events.outgoing import Outgoing
 
 Floats = npt.NDArray[np.float64]
 
-DIGITS = 6  # of the numbers told
-LEAST_SHARE = 0.005  # an expert with less is not named
 ANYWAY_DAYS = 7  # a row is told at least so often, each on its own day
 _WATCHED = ("demand_rate", "reorder_point", "order_up_to")
 _TENTHS = np.cumprod(np.full(512, 1.1)) * 1e-6  # products, not a logarithm: the same on every machine
 
 _EPOCH = date(1970, 1, 1)
 _IMMINENT = 1  # place of the horizon that is nobody's business but ours
-_DATA = (  # keys in order, as everything outgoing has them
-    '{"as_of":"%s","as_of_day":"%s","experts":[%s],"horizons":[%s],"learnt_from_cycles":%d,"location":%s,'
-    '"mean_day":%s,"protection_days":%d,"sku":%s}'
-)
 
 
 def made(shelf: Shelf, rows: Rows, before: npt.NDArray[np.void], wanted: Wanted, cause: str) -> list[Outgoing]:
@@ -46,25 +38,36 @@ def made(shelf: Shelf, rows: Rows, before: npt.NDArray[np.void], wanted: Wanted,
     some = np.flatnonzero(_news(shelf, rows, before))
     if len(some) == 0:
         return []
-    numbers, h = rows[some], shelf.hot[rows[some]]
-    told = zip(
-        numbers.tolist(),
-        h["day_start_ms"].tolist(),
-        (h["day"] - 1).tolist(),
-        carriers(shelf.family.explain(shelf.model[numbers], shelf.commons.shared)),
-        _horizons(wanted, some),
-        wanted.cycles[some].tolist(),
-        np.round(wanted.rate_day[some], DIGITS).tolist(),
-        wanted.days[some, 0].tolist(),
-        strict=True,
+    numbers = rows[some]
+    end_ms, day = shelf.hot["day_start_ms"][numbers], shelf.hot["day"][numbers] - 1
+    # by instant and day: where one day ends, another one may end with it, on the other side of the date line
+    _, first, which = np.unique(end_ms << 3 | day & 7, return_index=True, return_inverse=True)
+    moments = list(zip(end_ms[first].tolist(), day[first].tolist(), strict=True))
+    texts = [_texts(*moment) for moment in moments]
+    names = [orjson.dumps(name) for row in numbers.tolist() for name in reversed(shelf.names[row])]
+    explained = shelf.family.explain(shelf.model[numbers], shelf.commons.shared)
+    horizons = [j for j in range(wanted.days.shape[1]) if j != _IMMINENT]
+    sums = np.concatenate([wanted.made.mean_sum_units[:, :, None], wanted.made.quantile_sum_units], axis=2)
+    data = forecast_text.write(
+        _phrases(explained.experts, tuple(wanted.levels.tolist())),
+        forecast_text.Told(
+            forecast_text.packed([text.encode() for pair in texts for text in pair]).reshape(len(texts), -1),
+            which.reshape(-1),
+            forecast_text.packed(names),
+            forecast_text.ends(names),
+            wanted.days[some][:, horizons],
+            sums[some][:, horizons],
+            explained.weights,
+            wanted.cycles[some],
+            wanted.rate_day[some],
+            wanted.days[some, 0],
+        ),
     )
-    out = []
-    for row, end_ms, day, experts, horizons, cycles, rate, protection in told:
-        as_of, as_of_day = _texts(end_ms, day)
-        sku, location = (orjson.dumps(name).decode() for name in shelf.names[row])
-        data = _DATA % (as_of, as_of_day, experts, horizons, cycles, location, rate, protection, sku)
-        out.append(messages.forecast(shelf, shelf.keys[row], data.encode(), f"{cause}-{end_ms}", as_of.encode()))
-    return out
+    envelopes = [
+        messages.Forecasts(shelf, f"{cause}-{at}", as_of) for (at, _), (as_of, _) in zip(moments, texts, strict=True)
+    ]
+    keys = map(shelf.keys.__getitem__, numbers.tolist())
+    return [envelopes[i].message(key, its) for i, key, its in zip(which.tolist(), keys, data, strict=True)]
 
 
 def _news(shelf: Shelf, rows: Rows, before: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
@@ -85,30 +88,9 @@ def _cell(numbers: npt.NDArray[np.generic]) -> Rows:
     return np.searchsorted(_TENTHS, numbers.astype(np.float64))
 
 
-def carriers(explained: Explanation) -> Iterator[str]:
-    """Who carries each row, the largest share first, as JSON objects."""
-    order = np.argsort(-explained.weights, axis=1, kind="stable")
-    shares = np.round(np.take_along_axis(explained.weights, order, axis=1), 3)
-    names = [orjson.dumps(name).decode() for name in explained.experts]
-    for its, of in zip(order.tolist(), shares.tolist(), strict=True):
-        yield ",".join(
-            f'{{"expert":{names[i]},"share":{share}}}' for i, share in zip(its, of, strict=True) if share >= LEAST_SHARE
-        )
-
-
-def _horizons(wanted: Wanted, some: Rows) -> Iterator[str]:
-    """The sums of each row by days, ascending and each once, as JSON objects."""
-    places = [j for j in range(wanted.days.shape[1]) if j != _IMMINENT]
-    days = wanted.days[some][:, places]
-    mean = wanted.made.mean_sum_units[some][:, places, None]
-    numbers = np.round(np.concatenate([mean, wanted.made.quantile_sum_units[some][:, places]], axis=2), DIGITS)
-    order = np.argsort(days, axis=1, kind="stable")
-    days = np.take_along_axis(days, order, axis=1)
-    numbers = np.take_along_axis(numbers, order[:, :, None], axis=1)
-    levels = ",".join(f'"{level:g}":%s' for level in wanted.levels)
-    one = f'{{"days":%d,"mean":%s,"quantiles":{{{levels}}}}}'
-    for its, of in zip(days.tolist(), numbers.tolist(), strict=True):
-        yield ",".join(one % (d, *of[i]) for i, d in enumerate(its) if i == 0 or d != its[i - 1])
+@lru_cache(maxsize=16)
+def _phrases(experts: tuple[str, ...], levels: tuple[float, ...]) -> forecast_text.Phrases:
+    return forecast_text.phrases([orjson.dumps(name).decode() for name in experts], [f"{level:g}" for level in levels])
 
 
 @lru_cache(maxsize=1024)

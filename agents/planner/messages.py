@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from agents.planner.machine import Row
     from agents.planner.shelf import Alert, Order, Shelf, Transfer
 
+_ID_BYTES = 12
 SEVERITY = ("none", "info", "warning", "critical")
 
 
 def identity(*parts: str) -> str:
     """A short id that the same cause always gives: 96 bits of BLAKE2b."""
-    return hashlib.blake2b("\x00".join(parts).encode(), digest_size=12).hexdigest()
+    return hashlib.blake2b("\x00".join(parts).encode(), digest_size=_ID_BYTES).hexdigest()
 
 
 def _text(milli: int) -> str:
@@ -93,11 +94,18 @@ def alert(
     return _send(shelf, "stock-alerts", row, f"restock.alert.{what}", cause, time_ms, data, kind)
 
 
-def forecast(shelf: Shelf, key: bytes, data: bytes, cause: str, time: bytes) -> Outgoing:
-    """`restock.forecast.made`, key sku@location."""
-    ce_id = identity(shelf.config.namespace, cause, key.decode(), "forecast")
-    envelope = Envelope("forecasts", FORECAST_EVENT, f"/restock/{shelf.config.namespace}", time.decode())
-    return envelope.message(key, ce_id, key, data)
+class Forecasts:
+    """`restock.forecast.made`, key sku@location, of rows whose day ended at one instant, as text `time`."""
+
+    def __init__(self, shelf: Shelf, cause: str, time: str) -> None:
+        self._envelope = Envelope("forecasts", FORECAST_EVENT, f"/restock/{shelf.config.namespace}", time)
+        self._begun = hashlib.blake2b(f"{shelf.config.namespace}\x00{cause}\x00".encode(), digest_size=_ID_BYTES)
+
+    def message(self, key: bytes, data: bytes) -> Outgoing:
+        """What is told of the row `key`; its id is `identity` of namespace, cause, row and the word forecast."""
+        made = self._begun.copy()
+        made.update(key + b"\x00forecast")
+        return self._envelope.message(key, made.hexdigest(), key, data)
 
 
 def _send(

@@ -1,0 +1,16 @@
+"""`python -m agents.planner.warm`: compile every loop a planner runs ahead of the first event, or load what is kept."""
+
+from __future__ import annotations
+
+from agents.planner import forecast_text
+from models.demand import warm as forecaster
+
+
+def warm() -> None:
+    """Call everything once. Nothing where loops are compiled already."""
+    forecaster.warm()
+    forecast_text.warm()
+
+
+if __name__ == "__main__":
+    warm()
