@@ -4,7 +4,7 @@ The order of a period:
 1. write its record: confirmations of yesterday's proposals, receipts, demand; the marks close it
 2. fold it (`agents.planner.fold`): stock moves, the day closes, the forecaster learns, thresholds move, proposals come
 3. read the thresholds and the forecasts made at its end
-4. the supplier takes the proposals on
+4. the supplier takes on what is proposed and not withdrawn
 """
 
 from __future__ import annotations
@@ -29,9 +29,7 @@ from agents.planner.fold import fold
 from agents.planner.shelf import Shelf
 from agents.planner.versions import NEWEST
 from stream.events.kinds import Kind, Source
-from stream.events.outgoing import Outgoing
 from stream.events.rows import SkuRecord
-from stream.events.units import milli_from_number
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -112,11 +110,11 @@ class _Driver:
         for period in range(self.plan.last + 1):
             begin_period = self.plan.first
             record, sold = self._record(period)  # 1
-            outcome = fold(self.shelf, [record])  # 2
+            fold(self.shelf, [record])  # 2
             self.shelf.journal.changed.clear()  # nobody keeps it
             if period >= begin_period:
                 self._read(period, sold)  # 3
-                self._order(period, outcome.messages)  # 4
+                self._order(period)  # 4
             progress(period + 1)
         return Run(self.rows, self.opening, self.story, self.told, dict(self.shelf.counters))
 
@@ -187,20 +185,15 @@ class _Driver:
             told.mean[at] = made.mean_sum_units[:, j]
             told.quantiles[at] = made.quantile_sum_units[:, j]
 
-    def _order(self, period: int, messages: list[Outgoing]) -> None:
-        """What the planner proposed in this period and did not withdraw goes to the supplier."""
-        wanted: dict[str, Delivery] = {}
-        for message in messages:
-            if message.topic != "replenishments":
-                continue
-            data = orjson.loads(message.value)
-            if data["status"] == "proposed":
-                row = self.shelf.index[data["sku"], data["location"]]
-                quantity = milli_from_number(data["quantity"])
-                wanted[data["replenishment_id"]] = Delivery(row, quantity, data["replenishment_id"])
-            else:
-                wanted.pop(data["replenishment_id"], None)
-        self.proposed = list(wanted.values())
+    def _order(self, period: int) -> None:
+        """What the planner has proposed and nobody has answered goes to the supplier."""
+        orders = self.shelf.orders
+        self.proposed = [
+            Delivery(row, order.remaining, order.id)
+            for row in sorted(orders)
+            for order in orders[row]
+            if order.status == "proposed"
+        ]
         at = period - self.plan.first
         for one in self.proposed:
             self.story.ordered[at, one.row] += one.milli
@@ -271,6 +264,7 @@ def _shelf(history: History, plan: Plan, first_day: int) -> Shelf:
         version=NEWEST,
         family=family_of(history, plan),
         forecasts="off",
+        silent=True,
         lead_times="stated",  # what is asked is what is waited
         forecast_days=plan.horizons,
         plan_days=max(plan.wait, *plan.horizons),

@@ -28,6 +28,17 @@ def bounds(shelf: Shelf, rows: Rows) -> tuple[Ints, Ints]:
     lo, hi = np.full(len(rows), LONG_AGO, np.int64), np.full(len(rows), NEVER, np.int64)
     if not shelf.live:
         return lo, hi
+    point, held = h["reorder_point"], h["in_transit"] + h["on_order"]
+    if not shelf.config.silent:
+        _alerts(shelf, h, lo, hi)
+    orders = _orderable(shelf, rows) & (shelf.policy[rows]["periodic"] == 0)
+    least = np.minimum(point, h["order_up_to"] - 1) - held - h["proposed"] - shelf.moving(rows)
+    np.copyto(lo, np.maximum(lo, least), where=orders)
+    return lo, hi
+
+
+def _alerts(shelf: Shelf, h: npt.NDArray[np.void], lo: Ints, hi: Ints) -> None:
+    """Narrow the bounds of rows to where no alert is raised, worsens or clears."""
     share = shelf.config.hysteresis
     available = h["on_hand"] - h["allocated"]
 
@@ -56,11 +67,6 @@ def bounds(shelf: Shelf, rows: Rows) -> tuple[Ints, Ints]:
     most, over, held = h["over_point"], severity("overstock"), h["in_transit"] + h["on_order"]
     above((over == 0) & (most < NEVER), most - held + 1)
     below(over > 0, np.where(most < NEVER, most - slack(share, most) - held, NEVER))
-    below(
-        _orderable(shelf, rows) & (shelf.policy[rows]["periodic"] == 0),
-        np.minimum(point, h["order_up_to"] - 1) - held - h["proposed"] - shelf.moving(rows),
-    )
-    return lo, hi
 
 
 def _orderable(shelf: Shelf, rows: Rows) -> npt.NDArray[np.bool_]:
@@ -84,8 +90,10 @@ def unsettled(shelf: Shelf, rows: Rows, closing: bool = False) -> npt.NDArray[np
         return np.zeros(len(rows), np.bool_)
     h = shelf.hot[rows]
     available = h["on_hand"] - h["allocated"]
-    off = (h["on_hand"] < 0) != (((h["alerting"] >> shift_of("discrepancy")) & 3) > 0)
-    may = off | (h["count_off_day"] > 0) | (available <= lo) | (available >= hi)
+    may = (available <= lo) | (available >= hi)
+    if not shelf.config.silent:
+        off = (h["on_hand"] < 0) != (((h["alerting"] >> shift_of("discrepancy")) & 3) > 0)
+        may |= off | (h["count_off_day"] > 0)
     if closing:
         position = available + h["in_transit"] + h["on_order"] + shelf.moving(rows)
         may |= (h["proposed"] > 0) & ((position > h["reorder_point"]) | ~_orderable(shelf, rows))

@@ -550,7 +550,7 @@ def _receive(shelf: Shelf, row: Row, event: Event) -> list[Outgoing]:
         share = life.open_share(order)
         rest = life.receive(order, rest)
         _note_wait(shelf, row, order, share, event, event.occurred_ms)
-        out.append(_moved(shelf, row, order, event))
+        out += _moved(shelf, row, order, event)
     row.sum_orders()
     return out
 
@@ -571,7 +571,7 @@ def _supply(shelf: Shelf, row: Row, event: Event) -> list[Outgoing]:
             )
         ]
     row.sum_orders()
-    return [_moved(shelf, row, order, event)]
+    return _moved(shelf, row, order, event)
 
 
 def _supply_move(shelf: Shelf, row: Row, event: Event, order: Order | None, ref: str) -> Order:
@@ -626,12 +626,14 @@ def kind_move(kind: int) -> str:
     }[Kind(kind)]
 
 
-def _moved(shelf: Shelf, row: Row, order: Order, event: Event) -> Outgoing:
+def _moved(shelf: Shelf, row: Row, order: Order, event: Event) -> list[Outgoing]:
     what = order.status
     shelf.counters[f"replenishments:{what}"] += 1
+    if shelf.config.silent:
+        return []
     left = f"{units(order.remaining)} still to come"
     text = f"{units(order.quantity)} of {row.sku} for {row.location}: {what.replace('_', ' ')}, {left}"
-    return messages.replenishment(shelf, row, order, what, event.cause, event.occurred_ms, text, {})
+    return [messages.replenishment(shelf, row, order, what, event.cause, event.occurred_ms, text, {})]
 
 
 def expire(shelf: Shelf, row: Row, cause: str, now_ms: int) -> list[Outgoing]:
@@ -662,7 +664,8 @@ def settle(shelf: Shelf, row: Row, cause: str, now_ms: int, age_ms: int, closing
             out += withdraw(shelf, row, cause, now_ms)
         if row.reviews(closing):
             out += propose(shelf, row, cause, now_ms)
-        out += alerts.settle(shelf, row, cause, now_ms, age_ms, closing)
+        if not shelf.config.silent:
+            out += alerts.settle(shelf, row, cause, now_ms, age_ms, closing)
     row.timer_ms = next_timer_ms(shelf, row, age_ms)
     return out
 
@@ -677,6 +680,8 @@ def withdraw(shelf: Shelf, row: Row, cause: str, now_ms: int) -> list[Outgoing]:
         life.withdraw(order)
     row.sum_orders()
     shelf.counters["replenishments:cancelled"] += len(gone)
+    if shelf.config.silent:
+        return []
     text = f"withdrawn: position {units(without)} without it is over reorder point "
     text += f"{units(row.reorder_point)}" if row.orderable else "or nothing may be ordered"
     return [messages.replenishment(shelf, row, o, "cancelled", cause, now_ms, text, {}) for o in gone]
@@ -699,10 +704,12 @@ def propose(shelf: Shelf, row: Row, cause: str, now_ms: int) -> list[Outgoing]:
         expires_ms=now_ms + shelf.config.proposal_expiry_ms,
         supplier=shelf.facts.supplier(row.sku, row.location),
     )
-    text = messages.why_propose(shelf, row, quantity, position)
+    text = "" if shelf.config.silent else messages.why_propose(shelf, row, quantity, position)
     row.orders.append(order)
     row.sum_orders()
     shelf.counters["replenishments:proposed"] += 1
+    if shelf.config.silent:
+        return []
     extra = {"inventory_position_before": units(position), "pack": units(row.policy.pack_milli)}
     return [messages.replenishment(shelf, row, order, "proposed", cause, now_ms, text, extra)]
 

@@ -60,7 +60,7 @@ def replan(shelf: Shelf, rows: Rows, now_ms: Rows, also_days: tuple[int, ...] = 
     """
     hot, p = shelf.hot, shelf.policy[rows]
     days = p["lead_days"].copy()
-    for i, row in enumerate(rows.tolist()):
+    for i, row in enumerate(() if shelf.config.silent else rows.tolist()):
         if row in shelf.orders:
             days[i] = alerts.imminent_days(shelf.orders[row], days[i], int(now_ms[i]))
     wait = whole_days(days)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from agents import cli
-from agents.backtest import work
+from agents.backtest import run, work
+from agents.backtest.history import History
+from agents.backtest.plan import Plan
 from agents.backtest.run import run_shelf
+from agents.planner.shelf import Shelf
 from models.demand import scores
 from models.stock.simulation import Thresholds, simulate
 from tests.agents.backtest.files import backtest, demand, table
@@ -209,3 +213,22 @@ def test_longer_periods_count_in_periods_and_keep_the_files_dates(period: str, s
     assert set(told["date"].astype("M8[D]")) <= set(dates)
     assert set(told["horizon_periods"].tolist()) == {1, 4}
     assert json.loads((tmp_path / "report.json").read_text())["plan"]["wait"] == (3 if period == "week" else 2)
+
+
+@pytest.mark.parametrize("unmet", ["--lost-sales", "--backorders"])
+def test_a_planner_that_tells_decides_the_same(unmet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With alerts and messages, as in production, every file is what it is without them."""
+    file = table(tmp_path / "demand.parquet", demand(6, 60, 12))
+    words = ("--demand", file, "--horizons", "7", "--lead-days", "3:1", unmet, "--policy", "min-max")
+    assert backtest(*words, "--out", tmp_path / "silent") == 0
+    shelf_of = run._shelf
+
+    def telling(history: History, plan: Plan, first_day: int) -> Shelf:
+        shelf = shelf_of(history, plan, first_day)
+        shelf.config = replace(shelf.config, silent=False)
+        return shelf
+
+    monkeypatch.setattr(run, "_shelf", telling)
+    assert backtest(*words, "--out", tmp_path / "telling") == 0
+    for name in ("forecasts.parquet", "days.parquet"):
+        assert (tmp_path / "silent" / name).read_bytes() == (tmp_path / "telling" / name).read_bytes()
