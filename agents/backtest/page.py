@@ -84,7 +84,11 @@ def _frontier(r: Mapping[str, Any]) -> str:
     plots = _frontier_plot(methods, "stock_units", "mean stock, units")
     if r["frontier"]["valued"]:
         plots = f"<div class=two>{plots}{_frontier_plot(methods, 'stock_money', 'mean stock, money')}</div>"
-    return _frontier_text(plots, names) + _frontier_table(methods) + _sampled(r["frontier"].get("sample"))
+    tables = _frontier_table(methods)
+    if r["frontier"]["valued"]:
+        words = "<p>The same in money. <i>One price of money</i> over all rows holds less of what is dear:</p>"
+        tables += words + _money_table(methods)
+    return _frontier_text(plots, names) + tables + _sampled(r["frontier"].get("sample"))
 
 
 def _sampled(sample: Mapping[str, Any] | None) -> str:
@@ -104,10 +108,22 @@ def _frontier_table(methods: Mapping[str, Any]) -> str:
     return _table(heads, rows)
 
 
+def _money_table(methods: Mapping[str, Any]) -> str:
+    fills = list(next(iter(methods.values()))["restock_over_it"])
+    ways = [("restock_over_it", "equal service"), ("one_price_over_it", "one price")]
+    rows = [
+        [f"{name}: {word} over it", *(_ratio(m[way][f]["money"]) for f in fills)]
+        for name, m in methods.items()
+        for way, word in ways
+        if way in m
+    ]
+    return _table(["method", *(f"at {float(f):.0%} filled" for f in fills)], rows)
+
+
 def _frontier_text(plots: str, names: Sequence[tuple[str, str]]) -> str:
     return (
         "<h2>Service against stock</h2>"
-        "<p>Each line is one way to forecast under the same policy, asked for 50 to 99.999 %. Lower is less stock for "
+        "<p>Each line is one way to forecast under the same policy, asked for 10 to 99.999 %. Lower is less stock for "
         "the same share of demand served.</p>"
         f"{plots}{legend(names)}"
         "<p>Restock's stock over the method's at the same total fill rate (under 1: Restock needs less), and the share "

@@ -17,6 +17,7 @@ from models.demand import scores
 from models.stock.simulation import Days, Money, Shop, service
 
 OURS = "restock"
+ONE_PRICE = "restock, one price of money"  # over all rows, as `restock policy` sets it
 SEED = 20_240_101  # of resampling and of the randomised PIT: results depend on the file alone
 FANS = 6  # rows drawn with their quantiles
 FAN_PERIODS = 120
@@ -136,14 +137,16 @@ def _frontiers(
     known = np.flatnonzero(history.demand[:, : plan.first].sum(axis=1) > 0)
     part = _shop_rows(shop, known)
     worth = Money(money.cost[known], money.price[known], money.order, money.holding_share)
+    valued = history.worth(plan.first)[0] is not None
     curves: dict[str, frontier.Curve] = {}
     for k, method in enumerate(methods):
         heard("service against stock", k, len(methods))
         if len(method.rows) == history.rows:
-            made = method.sums[plan.wait]
-            whole = made.quantiles[:, known], made.mean[:, known]
-            curves[method.name] = frontier.curve(plan, part, *whole, worth, YEAR[history.period])
-    out = {"valued": history.worth(plan.first)[0] is not None, "methods": _told_curves(curves)}
+            held = frontier.Held(plan, method.sums[plan.wait], known)
+            curves[method.name] = frontier.curve(part, held, worth, YEAR[history.period])
+            if valued and method.name == OURS:
+                curves[ONE_PRICE] = frontier.one_price_curve(part, held, worth, YEAR[history.period])
+    out = {"valued": valued, "methods": _told_curves(curves)}
     sampled = [m for m in methods if len(m.rows) < history.rows]
     if sampled:
         out["sample"] = _sampled(history, plan, shop, methods[0], sampled, money)
@@ -159,13 +162,13 @@ def _sampled(
     worth = Money(money.cost[rows], money.price[rows], money.order, money.holding_share)
     curves = {}
     for method in (ours.of(rows), *sampled):
-        made = method.sums[plan.wait]
-        curves[method.name] = frontier.curve(plan, part, made.quantiles, made.mean, worth, YEAR[history.period])
+        held = frontier.Held(plan, method.sums[plan.wait], np.arange(len(rows)))
+        curves[method.name] = frontier.curve(part, held, worth, YEAR[history.period])
     return {"rows": len(rows), "methods": _told_curves(curves)}
 
 
 def _told_curves(curves: Mapping[str, frontier.Curve]) -> dict[str, Any]:
-    ours = curves[OURS]
+    ours, portfolio = curves[OURS], curves.get(ONE_PRICE)
     out: dict[str, Any] = {}
     for name, curve in curves.items():
         out[name] = {field: getattr(curve, field).tolist() for field in curve.__dataclass_fields__}
@@ -173,14 +176,20 @@ def _told_curves(curves: Mapping[str, frontier.Curve]) -> dict[str, Any]:
             f"{fill}": {"units": _none(curve.stock_at(fill)), "money": _none(curve.stock_at(fill, money=True))}
             for fill in frontier.FILL_TARGETS
         }
-        out[name]["restock_over_it"] = {
-            f"{fill}": {
-                "units": _none(ours.stock_at(fill) / curve.stock_at(fill)),
-                "money": _none(ours.stock_at(fill, money=True) / curve.stock_at(fill, money=True)),
-            }
-            for fill in frontier.FILL_TARGETS
-        }
+        out[name]["restock_over_it"] = _ratios(ours, curve)
+        if portfolio is not None:
+            out[name]["one_price_over_it"] = _ratios(portfolio, curve)
     return out
+
+
+def _ratios(ours: frontier.Curve, theirs: frontier.Curve) -> dict[str, dict[str, float | None]]:
+    return {
+        f"{fill}": {
+            "units": _none(ours.stock_at(fill) / theirs.stock_at(fill)),
+            "money": _none(ours.stock_at(fill, money=True) / theirs.stock_at(fill, money=True)),
+        }
+        for fill in frontier.FILL_TARGETS
+    }
 
 
 def _none(value: float) -> float | None:

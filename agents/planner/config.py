@@ -91,9 +91,7 @@ class PlannerConfig:
     forecast_days: tuple[int, ...] = (7, 28)  # sums told beside the one over lead time plus review
     family: Family | None = None  # in another setting than the version's: periods that are no days, other horizons
     version: int = 1  # of a log's beginning, see versions.py; a switch record in it leads to later ones
-    silent: bool = (
-        False  # a backtest: what is decided is read off the shelf and said to nobody, and alerts are nobody's
-    )
+    silent: bool = False  # a backtest: decisions are read off the shelf; no messages, alerts, or lead times learnt
     force_slow: bool = False  # tests: send every row through the slow lane
 
     def fixed(self) -> dict[str, Any]:

@@ -609,6 +609,8 @@ def _supply_move(shelf: Shelf, row: Row, event: Event, order: Order | None, ref:
 
 def _note_wait(shelf: Shelf, row: Row, order: Order, share: int, event: Event, came_ms: int) -> None:
     """What of an order came, or will not (0), is a wait that is over; it teaches as the day it is booked on closes."""
+    if shelf.config.silent:
+        return
     began_ms = life.began_ms(order, shelf.lead_times.keys[int(shelf.lead_pool[row.number])].supplier)
     share -= life.open_share(order)
     if shelf.version >= LEARNT_FROM and began_ms > 0 and share > 0:

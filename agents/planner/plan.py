@@ -87,7 +87,8 @@ def _wanted_1(shelf: Shelf, rows: Rows, wait_days: Rows, also_days: tuple[int, .
     made = outlook(shelf, rows, days, LEVELS)
     mean = made.mean_sum_units[:, 0]
     quantile = made.quantile_sum_units[:, 0]
-    level = promised_level(LEVELS, quantile, order_units(shelf, made.mean_period_units, p), p)
+    cycle = order_units(shelf, made.mean_period_units, p)
+    level = promised_level(LEVELS, quantile, cycle, p, straight=True)
     point = np.maximum(reorder.reorder_point_units(LEVELS, quantile, level), 0.0)
     spread = ndtri(np.clip(level, 0.5, 0.9999)) * made.mean_period_units * p["lead_days_sd"]
     safety = np.sqrt(reorder.safety_stock_units(point, mean) ** 2 + spread**2)
@@ -160,10 +161,12 @@ def order_units(shelf: Shelf, rate: Floats, p: npt.NDArray[np.void]) -> Floats:
     return np.asarray(np.maximum(cycle_units(shelf, rate, p), rate * p["review_days"]))
 
 
-def promised_level(levels: Floats, quantile: Floats, cycle: Floats, p: npt.NDArray[np.void]) -> Floats:
+def promised_level(
+    levels: Floats, quantile: Floats, cycle: Floats, p: npt.NDArray[np.void], *, straight: bool = False
+) -> Floats:
     """Cycle service level (n,) that keeps each row's promise; `cycle` (n,) is demand between two orders, units."""
     level = p["service_level"].copy()
     fill = np.flatnonzero((p["fill"] > 0) & (cycle > 0))
     if len(fill):
-        level[fill] = portfolio.level_for_fill_rate(levels, quantile[fill], cycle[fill], level[fill])
+        level[fill] = portfolio.level_for_fill_rate(levels, quantile[fill], cycle[fill], level[fill], straight=straight)
     return np.asarray(level)

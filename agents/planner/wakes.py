@@ -255,7 +255,7 @@ def _learn(shelf: Shelf, rows: Rows, units_milli: Rows) -> None:
 def _learn_waits(shelf: Shelf, rows: Rows, closing: npt.NDArray[np.void]) -> None:
     """Teach what came on the day that closes, `closing` (n,) its numbers, and what has not come by its end."""
     orders, waits, pools = shelf.orders, shelf.lead_times.waits, shelf.lead_pool[rows]
-    if shelf.version < LEARNT_FROM:
+    if shelf.version < LEARNT_FROM or shelf.config.silent:
         return
     shelf.lead_times.close(pools)
     if not (orders or waits):

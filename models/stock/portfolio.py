@@ -7,7 +7,7 @@ ratio with one price for money (Lagrange; Everett 1963). With equal costs and wo
 with real ones equal service would hold dear things that earn little.
 
 Rows are described by quantiles (n, K) of demand over their wait at ascending `levels` (K,), straight between levels,
-from zero at level 0, and with an exponential tail beyond the last. Expected units are of that curve.
+mirrored under the median, and with an exponential tail beyond the last. Expected units are of that curve.
 """
 
 from __future__ import annotations
@@ -36,11 +36,17 @@ class Portfolio:
 
 
 class QuantileCurve:
-    """Demand of n rows known by quantiles: its quantile, and the expected shortfall, at any level."""
+    """Demand of n rows known by quantiles: its quantile, and the expected shortfall, at any level.
 
-    def __init__(self, levels: Floats, quantile_units: Floats) -> None:
-        quantile = np.maximum.accumulate(np.maximum(np.asarray(quantile_units, dtype=np.float64), 0.0), axis=1)
-        self.levels = np.concatenate([[0.0], np.asarray(levels, dtype=np.float64)])
+    `straight`: no mirror; down from the lowest level in a line to zero demand, as version 1 of the planner decides.
+    """
+
+    def __init__(self, levels: Floats, quantile_units: Floats, *, straight: bool = False) -> None:
+        known = np.maximum.accumulate(np.maximum(np.asarray(quantile_units, dtype=np.float64), 0.0), axis=1)
+        given = np.asarray(levels, dtype=np.float64)
+        lower, mirrored = _mirrored(given, known[:, :0] if straight else known)
+        quantile = np.concatenate([mirrored, known], axis=1)
+        self.levels = np.concatenate([[0.0], lower, given])
         self.units = np.concatenate([np.zeros((len(quantile), 1)), quantile], axis=1)
         # Tail: exponential, its mean overshoot m set so that it passes through the last two quantiles.
         last = np.log((1.0 - self.levels[-2]) / (1.0 - self.levels[-1]))
@@ -69,6 +75,17 @@ class QuantileCurve:
         units = np.where(k == last, tail, inside)
         short = np.where(k == last, (1.0 - level) * self.overshoot, between - (1.0 - level) * inside)
         return units, np.maximum(short, 0.0)
+
+
+def _mirrored(levels: Floats, quantile_units: Floats) -> tuple[Floats, Floats]:
+    """Levels under the median, and their quantiles (n, k): as many times less than it as those over it are more.
+
+    In ratios, as demand is skewed and never negative; none where the lowest level is not the median.
+    """
+    if levels[0] != 0.5 or quantile_units.shape[1] == 0:
+        return np.zeros(0), np.zeros((len(quantile_units), 0))
+    upper, median = quantile_units[:, :0:-1], quantile_units[:, :1]
+    return 1.0 - levels[:0:-1], np.where(upper > 0, median * median / np.where(upper > 0, upper, 1.0), 0.0)
 
 
 def for_fill_rate(
@@ -113,9 +130,11 @@ def at_levels(
     return _held(QuantileCurve(levels, quantile_units), cycle_units, service_level, unit_cost, worth, np.nan)
 
 
-def level_for_fill_rate(levels: Floats, quantile_units: Floats, cycle_units: Floats, fill_rate: FloatsLike) -> Floats:
+def level_for_fill_rate(
+    levels: Floats, quantile_units: Floats, cycle_units: Floats, fill_rate: FloatsLike, *, straight: bool = False
+) -> Floats:
     """The cycle service level (n,) at which each row by itself reaches the `fill_rate` (n,) it was promised."""
-    curve = QuantileCurve(levels, quantile_units)
+    curve = QuantileCurve(levels, quantile_units, straight=straight)
     asked = np.broadcast_to(np.asarray(fill_rate, dtype=np.float64), cycle_units.shape)
     low, high = np.full(len(cycle_units), LOWEST_LEVEL), np.full(len(cycle_units), HIGHEST_LEVEL)
     for _ in range(60):

@@ -46,6 +46,7 @@ def test_a_fixed_period_orders_its_demand():
     assert eoq.fixed_period_units(Rate(20.0, "day"), 14) == 280.0
 
 
+@settings(deadline=None)
 @given(COSTS, COSTS, COSTS, COSTS)
 def test_lots_equal_the_textbook(fixed, holding, rate, short):
     """EOQ, with and without backorders, equals stockpyl."""
@@ -57,6 +58,7 @@ def test_lots_equal_the_textbook(fixed, holding, rate, short):
     assert (ours.units, ours.short_share, ours.cost) == pytest.approx((units, share, cost))
 
 
+@settings(deadline=None)
 @given(COSTS, st.floats(0.05, 0.5), st.floats(10, 5_000))
 def test_discounted_lots_equal_the_textbook(fixed, interest, rate):
     """All-units and incremental discounts equal stockpyl, one row or many."""
@@ -74,6 +76,7 @@ def test_discounted_lots_equal_the_textbook(fixed, interest, rate):
         assert ours.units[0] == pytest.approx(units)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=10).filter(lambda d: d[0] > 0), COSTS, st.floats(0.05, 5.0))
 def test_wagner_whitin_equals_the_textbook_and_feeds_every_period(demand, fixed, holding):
     """Cost equals stockpyl's; orders so far never fall short of demand so far, and bring exactly all of it."""
@@ -89,6 +92,7 @@ def test_wagner_whitin_equals_the_textbook_and_feeds_every_period(demand, fixed,
 # --- loss, newsvendor, safety ---------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.floats(0.5, 60), st.floats(0.2, 20), st.integers(0, 90))
 def test_expected_shortfalls_equal_the_textbook(mean, sd, x):
     """Normal, Poisson, gamma and negative binomial shortfalls equal stockpyl's loss functions."""
@@ -133,6 +137,7 @@ def test_safety_stocks_by_hand():
         safety_stock.normal_safety_stock_units(1.0, 2.0, 9.0)
 
 
+@settings(deadline=None)
 @given(st.floats(0.55, 0.99), st.floats(1, 50), st.floats(1.05, 4.0))
 def test_safety_stocks_cover_what_they_promise(level, mean, dispersion):
     """Mean plus safety stock covers the level under the distribution it was made for."""
@@ -325,3 +330,15 @@ def test_the_sentence_has_its_numbers():
         "position 12 is under reorder point 31 = 22 expected over 9 days + 9 for 95 % service, learnt from 41 cycles; "
         "ordering 48 to reach 60, in packs of 12"
     )
+
+
+def test_a_curve_is_right_under_its_median_too() -> None:
+    """Of normal demand known by its upper quantiles, the mean, low quantiles and their shortfall are the normal's."""
+    levels = np.array([0.5, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995])
+    curve = portfolio.QuantileCurve(levels, 100.0 + 10.0 * stats.norm.ppf(levels)[None])
+    assert curve.mean_units[0] == pytest.approx(100.0, rel=0.005)
+    for level in (0.1, 0.3):
+        z = stats.norm.ppf(level)
+        units, short = (float(v[0]) for v in curve.at(np.array([level])))
+        assert units == pytest.approx(100.0 + 10.0 * z, rel=0.02)
+        assert short == pytest.approx(10.0 * (stats.norm.pdf(z) - z * (1.0 - level)), rel=0.1)
