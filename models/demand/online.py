@@ -6,7 +6,7 @@ for each horizon a few *pending origins*, with the features and quantiles as the
 over. A horizon of L periods with k pending origins opens one every L / k periods, staggered over rows by their phase,
 so memory is constant and every period teaches. Only horizons seen in full teach quantiles.
 
-A row is at most 1.5 KB with the planner's setting; `FAMILY` is that one. Each call is one compiled loop over rows
+A row is under 1.5 KB with the planner's setting; `FAMILY` is that one. Each call is one compiled loop over rows
 (`row_loops.py`), and every number is made by arithmetic whose bytes do not depend on slices (`exactly.py`).
 """
 

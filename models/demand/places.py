@@ -33,8 +33,8 @@ UNITS, EXPECTED, CLEAN_UNITS, CLEAN_EXPECTED = 8, 14, 20, 23
 PERIOD_ERROR, PERIOD_ERROR_WEIGHT, SIGNAL_FAST, SIGNAL_SLOW, FRACTIONS, WEEK = 26, 27, 28, 33, 38, 39
 
 # words of a head, int32 and int32 first
-CYCLES, HORIZON, ERROR, ERROR_WEIGHT, BASE_ERROR, BLEND_ERROR, BLEND_WEIGHT, POOLED_LOSS, EXCESS = (
-    0, 1, 2, 5, 8, 17, 18, 19, 20,
+CYCLES, HORIZON, ERROR, ERROR_WEIGHT, BASE_ERROR, BLEND_ERROR, BLEND_WEIGHT, POOLED_LOSS, BIAS, HELD, EXCESS = (
+    0, 1, 2, 3, 4, 13, 14, 15, 16, 18, 19,
 )  # fmt: skip
 
 # a pending origin: words of 32, of 16 and of 8 bits
@@ -43,7 +43,7 @@ OPENED, ACTUAL, SCALE, SPAN, CELLS_BYTE, WHOLE, QUANTILES = 0, 1, 2, 6, 14, 15, 
 # what a row tells: bytes, words, and of a lesson the same
 CLOSED, TEACHES, TOLD_GROUPS, TOLD_PERIOD, TOLD_LEVELS = 0, 1, 2, 1, 2
 MEAN, MISSED, USUAL_UNITS, PLAIN_UNITS, BELIEVED, TOLD_SCALE, RATE, CAME, CAME_EXPECTED, DRIFT, PLAN = (
-    2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 16,
+    2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 15,
 )  # fmt: skip
 TAUGHT, BAND, LESSON_SIZE, LESSON_CELLS, LESSON_SCALE, TARGET, LESSON_ERROR = 0, 1, 2, 3, 1, 2, 3
 LESSON_SPAN, LESSON_COUNTS, LESSON_QUANTILES = 8, 9, 10
@@ -117,12 +117,14 @@ def row_type(
         [
             ("cycles", "<i4"),
             ("horizon", "<i4"),
-            ("error", "<f4", (3,)),
-            ("error_weight", "<f4", (3,)),
+            ("error", "<f4"),
+            ("error_weight", "<f4"),
             ("base_error", "<f4", (9,)),
             ("blend_error", "<f4"),
             ("weight", "<f4"),
             ("pooled_loss", "<f4"),
+            ("bias", "<f4", (2,)),
+            ("held", "<f4"),
             ("excess", "<f4", (experts,)),
         ]
     )
@@ -194,7 +196,7 @@ def told_type(columns: int, guests: int, features: int, heads: int) -> np.dtype[
             *((name, "<f4") for name in ("mean", "missed", "usual", "plain_units", "believed", "scale", "rate")),
             ("came", "<f4"),
             ("expected", "<f4"),
-            ("drift", "<f4", (5,)),
+            ("drift", "<f4", (4,)),
             ("plan", "<f4", (columns,)),
             ("lesson", lesson, (heads,)),
         ]

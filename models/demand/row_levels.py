@@ -307,7 +307,7 @@ def tell_levels(w: Floats, told: Floats) -> None:
     """What the row says of its levels after the period."""
     error, middle = w[PERIOD_ERROR] / max(w[PERIOD_ERROR_WEIGHT], 1.0), middle_rate(w)
     told[RATE], told[TOLD_SCALE] = middle, max(middle, 0.5 * error) + 0.3 * error + 1e-6
-    for i in range(5):
+    for i in range(4):
         told[DRIFT + i] = rate(w, FAST + i)
 
 

@@ -77,7 +77,7 @@ class Known(NamedTuple):
     weeks: Floats  # (season,)
     effect: Floats  # (columns,)
     cuts: Floats
-    drifts: Floats  # (3, GROUPS, 2)
+    drifts: Floats  # (2, GROUPS, 2) of like rows
     year_edges: Floats  # (3, blocks + 1, GROUPS)
     year_known: Floats  # (3, blocks, GROUPS), 1: known
     coefficients: Floats  # (bands, SIZES, K, p); each array of a band is that of the nearest one that has learnt
@@ -85,6 +85,7 @@ class Known(NamedTuple):
     pooled_mean: Floats  # (bands, SIZES)
     excess: Floats  # (bands, SIZES, E)
     usual: Floats  # (bands, SIZES)
+    lean: Floats  # (bands, SIZES, K)
     shift: Floats  # (bands, CELLS, K)
 
 
@@ -97,7 +98,7 @@ class Desk(NamedTuple):
     columns: Floats  # (periods, columns)
     worth: Floats  # (periods,)
     shares: Floats  # (columns,)
-    drifts: Floats  # (3, 2)
+    drifts: Floats  # (2, 2)
     year: Floats  # (3,)
     x: Floats  # (p,)
     told: Floats  # (E, K)
@@ -120,7 +121,7 @@ def desk(shape: Shape, ahead_periods: int) -> Desk:
         np.zeros((max(1, min(ahead_periods, MOST_AHEAD)), columns)),
         np.zeros(min(ahead_periods, MOST_AHEAD)),
         np.zeros(columns),
-        np.zeros((3, 2)),
+        np.zeros((2, 2)),
         np.zeros(3),
         np.zeros(shape.features),
         np.zeros((experts, K)),
@@ -312,8 +313,8 @@ def begin(known: Known, rows: Words, i: int, at: Desk, planned: Floats) -> int:
     for kind in range(3):
         if kind > 0:
             at.buckets[kind] = rows.u1[i, GROUP_BYTES + kind - 1]
-        for k in range(2):
-            at.drifts[kind, k] = known.drifts[kind, at.buckets[kind], k]
+            for k in range(2):
+                at.drifts[kind - 1, k] = known.drifts[kind - 1, at.buckets[kind], k]
     return levels.plan_steps(at.w, known.shape, known.effect, known.kinds, known.closure, planned, at.columns, at.worth)
 
 
@@ -344,7 +345,7 @@ def tell(
     _guests(known.shape, rows, i, at, period, horizon, view.scale)
     sums.costs(at.head, known.excess[band, view.size], known.usual[band, view.size], at.cost)
     sums.shares(at.cost, at.present, at.share)
-    sums.mixed(at.share, at.told, at.blended)
+    sums.mixed(at.share, known.lean[band, view.size], at.told, at.blended)
     sums.calibrated(at.blended, known.shift[band], view.cells, view.farthest, at.final)
     return view, min(mean, view.farthest)
 

@@ -20,12 +20,14 @@ from models.demand.contract import Floats
 from models.demand.exactly import COEFFICIENT_STEP, FEATURE_STEP, on_grid
 from models.demand.places import (
     BASE_ERROR,
+    BIAS,
     BLEND_ERROR,
     BLEND_WEIGHT,
     CHANCE,
     ERROR,
     ERROR_WEIGHT,
     EXCESS,
+    HELD,
     HORIZON,
     LARGEST_UNITS,
     LEVELS,
@@ -62,9 +64,11 @@ CELLS = 1 + SEGMENTS + CASES  # that quantiles are calibrated in: everybody, eac
 CASE_TIMES = 16  # a segment and a case in a byte
 FARTHEST_SHIFT = 1.5  # of a normal score
 SCORES = ndtri(LEVELS)
-SPREAD_KEPT = np.array([0.95, 0.983, 0.995])
+SPREAD_KEPT = 0.983
+BIAS_KEPT = np.array([0.8, 0.95])
+HELD_KEPT, HELD_LEVEL = 0.97, 1  # place in LEVELS
 GROUPS = 128  # buckets of each kind of like rows; the first of all is everybody
-DRIFT_LEVELS = (FAST, MID, USUAL, SLOW, LONG)
+DRIFT_LEVELS = (FAST, MID, USUAL, SLOW)
 SIGNAL_FEATURES = 4  # viewed, added, removed, abandoned
 
 KEPT = 0.985  # pooled errors' means look back about 67 periods
@@ -74,12 +78,13 @@ BASES = 9
 
 REGRESSION, POOLED, FIRST_GUEST = 0, 1, 2
 LEAST_SHARE = 0.1  # a member that is out keeps a word: it is the one that does not break
+LEAST_PART = 0.05  # of the regression and the pooled errors each, at any level
 LOSS_KEPT = 0.98  # of a row's own losses, a horizon
 ROW_EVIDENCE = 40.0  # a row's own losses count beyond this many horizons of like rows
 GUEST_AGE = 28.0  # periods until a guest has nothing more to say
 
-FIXED_FEATURES = 23  # before groups, signals and plan
-LEVEL_AT, TSB_AT, SPREAD_AT, CLEAN_AT = 2, 8, 9, 18  # places of features that are read again
+FIXED_FEATURES = 21  # before groups, signals and plan
+LEVEL_AT, TSB_AT, SPREAD_AT, CLEAN_AT = 1, 7, 8, 15  # places of features that are read again
 BASE_PLACES = np.array(
     [
         LEVEL_AT + MID,
@@ -116,8 +121,9 @@ def grow(head: Floats, horizon: int) -> None:
     if head[HORIZON] > 0:
         part = horizon / max(head[HORIZON], 1.0)
         grown = np.sqrt(part * np.sqrt(part))
-    for i in range(len(SPREAD_KEPT)):
-        head[ERROR + i] *= grown
+    head[ERROR] *= grown
+    for i in range(len(BIAS_KEPT)):
+        head[BIAS + i] *= grown
     for i in range(BASES):
         head[BASE_ERROR + i] *= grown
     head[BLEND_ERROR] *= grown
@@ -139,8 +145,8 @@ def describe(
 ) -> View:
     """What is known of the horizon, its features into `x` (p,) in row scales and on their grid.
 
-    `drifts` (3, 2) and `last_year` (3,) are those of everybody and of like rows, `planned` and `unplanned` what the
-    horizon is worth in average periods, `shares` (C,) its plan.
+    `drifts` (2, 2) are those of like rows, `last_year` (3,) that of everybody and of like rows, `planned` and
+    `unplanned` what the horizon is worth in average periods, `shares` (C,) its plan.
     """
     most = AHEAD_TIMES * w[LARGEST_UNITS] * max(horizon, 1)
     for i in range(6):
@@ -148,19 +154,16 @@ def describe(
     for i in range(3):
         x[CLEAN_AT + i] = min(clean_rate(w, i) * planned, most)
     x[TSB_AT] = min(w[CHANCE] * w[SIZE] * planned, most)
-    usual, fast, slow = x[LEVEL_AT + USUAL], x[LEVEL_AT + FAST], x[LEVEL_AT + SLOW]
-    middle = 0.5 * usual + 0.25 * x[LEVEL_AT + MID] + 0.25 * slow
+    usual = x[LEVEL_AT + USUAL]
+    middle = 0.5 * usual + 0.25 * (x[LEVEL_AT + MID] + x[LEVEL_AT + SLOW])
     guess = 0.35 * usual + 0.5 * np.sqrt(usual)
-    for i in range(3):
-        x[SPREAD_AT + i] = (head[ERROR + i] + 2.0 * guess) / (head[ERROR_WEIGHT + i] + 2.0)
-    spread = x[SPREAD_AT + 1]
+    x[SPREAD_AT] = spread = (head[ERROR] + 2.0 * guess) / (head[ERROR_WEIGHT] + 2.0)
     scale = max(middle, 0.5 * spread) + 0.3 * spread + 1e-6
     plain = min(rate(w, USUAL) * unplanned, most)
-    x[0], x[1] = scale, scale / (1.0 + scale)
-    x[12], x[13] = np.sqrt(middle), middle * w[SINCE] / (w[SINCE] + 5.0)
-    x[14], x[15] = middle * drifts[0, 0], middle * drifts[0, 1]
-    x[16], x[17] = np.sqrt(spread * middle), max(fast - slow, 0.0)
-    x[21], x[22] = plain, middle * last_year[0]
+    x[0], x[9], x[10] = scale, head[BIAS], head[BIAS + 1]
+    x[11], x[12] = np.sqrt(middle), middle * w[SINCE] / (w[SINCE] + 5.0)
+    x[13], x[14] = head[HELD] * spread, np.sqrt(spread * middle)
+    x[18], x[19], x[20] = plain, middle * last_year[0], min(w[SIZE], most)
     _more_features(w, shape, drifts, last_year, plain, middle, shares, horizon, x)
     _to_grid(x, scale)
     size = _over(cuts, middle / max(horizon, 1))
@@ -189,10 +192,10 @@ def _more_features(
 ) -> None:
     """Drifts and last year of like rows, carts, and of the plan: ahead, behind, beyond one period, the own answer."""
     at = FIXED_FEATURES
-    for kind in range(1, 3):
+    for kind in range(2):
         for i in range(2):
-            x[at + 2 * (kind - 1) + i] = middle * drifts[kind, i]
-        x[at + 3 + kind] = middle * last_year[kind]
+            x[at + 2 * kind + i] = middle * drifts[kind, i]
+        x[at + 4 + kind] = middle * last_year[1 + kind]
     at += 6
     for i in range(SIGNAL_FEATURES):
         more = _bounded((w[SIGNAL_FAST + i] + 0.5) / (w[SIGNAL_SLOW + i] + 0.5) - 1.0, -0.8, 2.0)
@@ -321,14 +324,21 @@ def shares(cost: Floats, present: Floats, share: Floats) -> None:
 
 
 @piece
-def mixed(share: Floats, told: Floats, blended: Floats) -> None:
-    """Quantiles (K,) in row scales of experts `told` (E, K) by `share`, into `blended`."""
+def mixed(share: Floats, lean: Floats, told: Floats, blended: Floats) -> None:
+    """Quantiles (K,) in row scales of experts `told` (E, K) by `share`, into `blended`.
+
+    The odds of the regression against the pooled errors are multiplied by `lean` (K,) of the level.
+    """
+    own = share[REGRESSION] + share[POOLED]
     for k in range(K):
-        total = 0.0
-        for e in range(len(share)):
+        leaning = share[REGRESSION] * lean[k]
+        part = _bounded(leaning / (leaning + share[POOLED]), LEAST_PART, 1.0 - LEAST_PART)
+        total = own * (part * told[REGRESSION, k] + (1.0 - part) * told[POOLED, k])
+        for e in range(FIRST_GUEST, len(share)):
             if share[e] > 0:
                 total = total + share[e] * told[e, k]
         blended[k] = total
+    _ascending(blended)
 
 
 @piece
@@ -373,10 +383,13 @@ def learn(head: Floats, x: Floats, scale: float, told: Floats, actual: float) ->
         head[BASE_ERROR + i] = KEPT * head[BASE_ERROR + i] + _miss(actual, max(x[BASE_PLACES[i]], 0.0), scale)
     head[BLEND_ERROR] = KEPT * head[BLEND_ERROR] + _miss(actual, blended, scale)
     head[BLEND_WEIGHT] = KEPT * head[BLEND_WEIGHT] + 1.0
-    for i in range(len(SPREAD_KEPT)):
-        head[ERROR + i] = SPREAD_KEPT[i] * head[ERROR + i] + _miss(actual, middle, scale)
-        head[ERROR_WEIGHT + i] = SPREAD_KEPT[i] * head[ERROR_WEIGHT + i] + 1.0
+    head[ERROR] = SPREAD_KEPT * head[ERROR] + _miss(actual, middle, scale)
+    head[ERROR_WEIGHT] = SPREAD_KEPT * head[ERROR_WEIGHT] + 1.0
     target = _bounded(actual / scale, 0.0, LARGEST)
+    for i in range(len(BIAS_KEPT)):
+        head[BIAS + i] += (1.0 - BIAS_KEPT[i]) * ((target - told[REGRESSION, 0]) * scale - head[BIAS + i])
+    over = (1.0 if target < told[REGRESSION, HELD_LEVEL] else 0.0) - LEVELS[HELD_LEVEL]
+    head[HELD] += (1.0 - HELD_KEPT) * (over - head[HELD])
     loss = pinball_of(target, told[POOLED])
     for e in range(len(told)):
         over = pinball_of(target, told[e]) - loss

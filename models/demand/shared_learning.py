@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.demand.contract import Floats, Ints, Shared, Told
-from models.demand.exactly import FEATURE_STEP, WEIGHT_STEP, by_group, on_grid, solve, total
+from models.demand.exactly import FEATURE_STEP, WEIGHT_STEP, by_group, exp_of, on_grid, solve, total
 from models.demand.places import LEVELS, Shape, quantiles_of
 from models.demand.row_levels import LONG, MEMORIES_DAY, MEMORIES_LONG, PlanNames
 from models.demand.row_loops import Known
@@ -35,8 +35,10 @@ from models.demand.row_sums import (
     FIRST_GUEST,
     GROUPS,
     LARGEST,
+    LEAST_SHARE,
     LEVEL_AT,
     POOLED,
+    REGRESSION,
     SEGMENTS,
     SIZES,
     SPREAD_AT,
@@ -62,6 +64,7 @@ FARTHEST_ERROR = 24.0
 MEAN_LEAST = 1000.0  # errors until half of their mean is believed: horizons seen in full are the quiet ones
 
 MIX_KEPT = 0.995  # losses look back 200 periods: one bad holiday must not turn the weights
+LEAN_STEP, LEAN_LEAK, MOST_LEAN = 0.2, 0.002, 4.0  # of the logarithm of odds
 CALIBRATION_STEP = 0.175  # of a normal score, over the periods of the horizon: those that overlap miss together
 CALIBRATION_LEAK = 0.02  # of the step, a shift: a normal score of 0.3 costs 0.6 points of coverage
 CALIBRATION_FULL_ROWS = 50.0
@@ -72,6 +75,7 @@ SHARED_WEEK_KEPT = 0.97
 DRIFT_KEPT_DAY, DRIFT_KEPT_LONG = 0.8, 0.3  # of weeks and months: each has its own shocks
 CUTS_KEPT = 0.98
 YEAR_BLOCKS = 64
+YEAR_KEPT = 0.6  # of what the same weeks of the years before say
 MOST_GAP_PERIODS = 400
 
 
@@ -105,14 +109,14 @@ def fresh(setting: Setting) -> Shared:
     p, k, c = setting.features, len(LEVELS), setting.names.columns
     prior = np.zeros((k, p))
     prior[:, LEVEL_AT + 1 : LEVEL_AT + LONG + 1] = PRIOR_BLEND
-    prior[:, SPREAD_AT + 1] = PRIOR_SPREADS
+    prior[:, SPREAD_AT] = PRIOR_SPREADS
     coefficients = np.broadcast_to(grid_coefficients(prior), (BANDS, SIZES, k, p)).copy()
     return {
         "period": np.full(1, -1, np.int64),
         "effect": np.zeros(c),
         "curvature": np.eye(c) * PLAN_RIDGE,
         "week": np.zeros((2, setting.season)),
-        "drift": np.zeros((3, len(DRIFT_LEVELS), GROUPS)),
+        "drift": np.zeros((2, len(DRIFT_LEVELS), GROUPS)),
         "year_block": np.full(1, -1, np.int64),
         "year": np.zeros((3, 2, YEAR_BLOCKS, GROUPS), np.float32),
         "cuts": np.zeros(SIZES - 1),
@@ -123,6 +127,8 @@ def fresh(setting: Setting) -> Shared:
         "pool_mean": np.zeros((BANDS, SIZES, 2)),
         "excess": np.zeros((BANDS, SIZES, 2, setting.experts)),
         "loss": np.zeros((BANDS, SIZES, 2)),
+        "lean": np.zeros((BANDS, SIZES, k)),
+        "pull": np.zeros((BANDS, SIZES, k)),
         "shift": np.zeros((BANDS, CELLS, k)),
     }
 
@@ -180,11 +186,11 @@ def _learn_week(setting: Setting, out: Shared, told: Told) -> None:
 
 
 def _learn_groups(setting: Setting, out: Shared, told: Told, gap: int) -> None:
-    """Drifts and the yearly profile of everybody and of like rows, and where the thirds of sizes lie."""
+    """Drifts of like rows, the yearly profile of everybody and of like rows, and where the thirds of sizes lie."""
     scale = np.maximum(told["scale"].astype(np.float64), 1e-9)
     kinds = [np.zeros(len(told), np.int64), *(told["groups"][:, i].astype(np.int64) for i in range(2))]
     level = [told["drift"][:, i] / scale for i in range(len(DRIFT_LEVELS))]
-    now = np.array([[by_group(kind, value, GROUPS) for value in level] for kind in kinds])
+    now = np.array([[by_group(kind, value, GROUPS) for value in level] for kind in kinds[1:]])
     out["drift"] = out["drift"] * (DRIFT_KEPT_DAY if setting.season == 7 else DRIFT_KEPT_LONG) ** gap + now
     block = int(out["period"][0]) // setting.block
     ahead = block - int(out["year_block"][0]) if int(out["year_block"][0]) >= 0 else 0
@@ -195,7 +201,9 @@ def _learn_groups(setting: Setting, out: Shared, told: Told, gap: int) -> None:
             moved[:, :, :-ahead] = year[:, :, ahead:]
         year = moved
     came = np.array([[by_group(k, told[v].astype(np.float64), GROUPS) for v in ("came", "expected")] for k in kinds])
-    year = year.copy()
+    year, blocks = year.copy(), setting.year // setting.block
+    for new in range(min(ahead, YEAR_BLOCKS - blocks), 0, -1):
+        year[:, :, -new] = YEAR_KEPT * year[:, :, -new - blocks]
     year[:, :, -1] += came
     out["year"], out["year_block"] = year, np.array([block])
     rate = told["rate"].astype(np.float64)
@@ -233,6 +241,7 @@ def known(setting: Setting, shape: Shape, slots: tuple[int, ...], shared: Shared
         np.stack([pooled[b][1] for b in bands]),
         np.stack([excess[b][0] for b in bands]),
         np.stack([excess[b][1] for b in bands]),
+        _exp(shared["lean"])[nearest],
         shared["shift"][nearest],
     )
 
@@ -244,10 +253,9 @@ def _season(week: Floats) -> Floats:
 
 
 def _drifts(levels: Floats) -> Floats:
-    """How far the fast and the usual level of everybody, and of like rows, are over slower ones, (3, GROUPS, 2)."""
-    fast, mid, usual, slow, long = levels.transpose(1, 0, 2)
-    kinds = np.arange(len(levels))[:, None]
-    pairs = ((fast, np.where(kinds == 0, slow, usual)), (mid, np.where(kinds == 0, long, slow)))
+    """How far the faster levels of like rows are over slower ones, (2, GROUPS, 2)."""
+    fast, mid, usual, slow = levels.transpose(1, 0, 2)
+    pairs = ((fast, usual), (mid, slow))
     return np.stack([np.clip((above + 0.3) / (below + 0.3) - 1.0, -0.8, 2.0) for above, below in pairs], axis=2)
 
 
@@ -269,10 +277,22 @@ def _learn_band(setting: Setting, out: Shared, band: int, lessons: Told, gap: in
     features = lessons["features"] * FEATURE_STEP
     target = on_grid(np.clip(lessons["target"].astype(np.float64), 0.0, LARGEST), FEATURE_STEP)
     size = lessons["size"].astype(np.int64)
-    for name in ("lessons", "usual_error", "pool", "pool_mean", "excess", "loss", "shift", "coefficients"):
+    for name in (
+        "lessons",
+        "usual_error",
+        "pool",
+        "pool_mean",
+        "excess",
+        "loss",
+        "lean",
+        "pull",
+        "shift",
+        "coefficients",
+    ):
         out[name] = out[name].copy()
     _learn_pool(out, band, lessons, size, gap)
     _learn_losses(setting, out, band, lessons, target, size, gap)
+    _learn_lean(out, band, lessons, target, size, gap)
     span = int(lessons["span"].max())
     if out["lessons"][band] > span + min(max(TRAINED_HORIZONS * span, TRAINED_LEAST), TRAINED_MOST):
         _calibrate(out, band, lessons, gap)
@@ -309,6 +329,38 @@ def _learn_losses(
         out["excess"][band, :, 1, expert] = kept * out["excess"][band, :, 1, expert] + base
     sums = np.stack([by_group(size, pooled * per, SIZES), (n > 0).astype(np.float64)], axis=1)
     out["loss"][band] = kept * out["loss"][band] + sums
+
+
+def _learn_lean(out: Shared, band: int, lessons: Told, target: Floats, size: Ints, gap: int) -> None:
+    """Lean each level to the regression or to the pooled errors: a step down the pinball of their mixture.
+
+    Steps are over the root of their own faded squares (Duchi, Hazan & Singer 2011): they add up where periods agree.
+    """
+    told = quantiles_of(lessons["told"][:, :FIRST_GUEST])
+    excess, _ = expert_excess(out, band)
+    odds = _eighth(1.0 / np.maximum(1.0 + excess[:, REGRESSION], 0.05))[:, None] * _exp(out["lean"][band])
+    part = np.clip(odds / (1.0 + odds), LEAST_SHARE, 1.0 - LEAST_SHARE)[size]
+    apart = told[:, REGRESSION] - told[:, POOLED]
+    over = target[:, None] < told[:, POOLED] + part * apart
+    weight = np.sqrt(lessons["scale"].astype(np.float64))
+    weight = weight / np.maximum(by_group(size, weight, SIZES), 1e-12)[size]
+    slope = (over - LEVELS) * apart * part * (1.0 - part) * weight[:, None]
+    down = np.stack([by_group(size, slope[:, k], SIZES) for k in range(len(LEVELS))], axis=1)
+    here = (by_group(size, np.ones(len(size)), SIZES) > 0)[:, None]
+    pull = np.where(here, MIX_KEPT**gap * out["pull"][band] + down * down, out["pull"][band])
+    lean = (1.0 - LEAN_LEAK) ** gap * out["lean"][band] - LEAN_STEP * down / np.sqrt(pull + 1e-18)
+    out["pull"][band] = pull
+    out["lean"][band] = np.where(here, np.clip(lean, -MOST_LEAN, MOST_LEAN), out["lean"][band])
+
+
+def _eighth(values: Floats) -> Floats:
+    square = values * values
+    fourth = square * square
+    return fourth * fourth
+
+
+def _exp(values: Floats) -> Floats:
+    return np.array([exp_of(value) for value in values.ravel().tolist()]).reshape(values.shape)
 
 
 def _calibrate(out: Shared, band: int, lessons: Told, gap: int) -> None:
