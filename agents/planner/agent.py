@@ -42,7 +42,11 @@ VIEWS_A_SLICE = 500  # and at a quiet moment: 10 ms, then events have their turn
 TURN_S = 0.25  # a poll that takes longer to fold is kept piece by piece: a leap of many days is hours of work
 ROWS_AHEAD = 500  # some 5 ms of folding: Redis may write those shelves while the others are folded
 ROUNDS_OUT = 3  # of the loop, until a write that was begun is on its way to Redis
-WAITING_AHEAD = 1_000  # a sweep goes on once no more are unpublished: an alert of a new event waits behind them, 0.1 s
+SLICE_S = 0.025  # of a sweep, folding and packing: what an event waits that comes meanwhile
+LEAST_ROWS = 64  # of a slice: the calls of numpy that fewer take cost as much as closing these
+SWEPT_AHEAD = (
+    300  # a sweep goes on once no more of its messages are unpublished: an alert waits behind them, some 20 ms
+)
 QUIET_S = 0.5  # nothing came for this long: a quiet moment
 LOOK_S = 5.0  # at quiet moments: whether shelves are as we left them, one small read
 
@@ -87,7 +91,24 @@ class Owned:
     shelf: Shelf
     relay: Relay
     viewed_s: float = 0.0
+    swept: int = 0  # the number of the message after the last that a sweep made
     messages: list[Outgoing] = field(default_factory=list)
+
+    def swept_ahead(self) -> bool:
+        """Whether what sweeps said still waits to be published: what events say has to wait behind it."""
+        return self.swept - 1 - self.relay.through > SWEPT_AHEAD
+
+
+class Pace:
+    """How many rows of a sweep make a slice of SLICE_S. Where slices are cut cannot show, so a clock may say it."""
+
+    def __init__(self) -> None:
+        self.rows = 2 * LEAST_ROWS
+
+    def took(self, rows: int, seconds: float) -> None:
+        """A slice of so many rows took so long: the next one is drawn to what would have fitted, half the way."""
+        fits = rows * SLICE_S / max(seconds, 1e-6)
+        self.rows = max(LEAST_ROWS, min(round((self.rows + fits) / 2), 2 * self.rows))
 
 
 class Planner:
@@ -108,6 +129,7 @@ class Planner:
         self._watcher: Watcher = watcher or Unwatched()
         self._failed: dict[int, Exception] = {}
         self._relayed_s = self._polled_s = self._looked_s = 0.0
+        self._pace = Pace()
 
     async def positions(self, shelves: Sequence[int]) -> dict[int, int | None]:
         """Take these shelves: fence older owners, load state, start relays; where to read on."""
@@ -184,7 +206,7 @@ class Planner:
         done = rows = repeated = 0
         for place in _places(batch):
             while wakes.leaping(shelf):
-                owned.messages += wakes.sweep_slice(shelf)
+                owned.messages += wakes.sweep_slice(shelf, self._pace.rows)
                 if time.perf_counter() > until_s:
                     break
             if wakes.leaping(shelf):
@@ -210,18 +232,16 @@ class Planner:
         self._watch_relays()
         quiet = time.monotonic() - self._polled_s >= QUIET_S
         for owned in self.owned.values():
-            shelf = owned.shelf
-            if shelf.pending:
-                if len(owned.relay.waiting) > WAITING_AHEAD:
+            if owned.shelf.pending:
+                if owned.swept_ahead():
                     continue
                 if not await self._room(owned.held.shelf):
                     break
-                owned.messages, views = wakes.sweep_slice(shelf), self._views_due(owned)
-            elif quiet and shelf.dirty_view[: shelf.n].any():
-                views = VIEWS_A_SLICE
+                stale = await self._sweep(owned)
+            elif quiet and owned.shelf.dirty_view[: owned.shelf.n].any():
+                stale = await self._keep([(owned, self._write(owned, VIEWS_A_SLICE))])
             else:
                 continue
-            stale = await self._keep([(owned, self._write(owned, views))])
             if stale:
                 break
             return True
@@ -229,6 +249,18 @@ class Planner:
             if not quiet or not await self._rolled_back():
                 return False
         raise Fenced("a shelf was rolled back", hint="nothing to do: the shelves are taken again")
+
+    async def _sweep(self, owned: Owned) -> list[int]:
+        """One slice, kept and offered; its messages go out at once, as the next slice waits for them."""
+        begun, rows = time.perf_counter(), self._pace.rows
+        owned.messages = wakes.sweep_slice(owned.shelf, rows)
+        write = self._write(owned, self._views_due(owned))
+        if owned.shelf.cursor > 0:  # else it was the last of the pass, with fewer rows
+            self._pace.took(rows, time.perf_counter() - begun)
+        stale = await self._keep([(owned, write)])
+        owned.swept = owned.held.next_out
+        owned.relay.hurry()
+        return stale
 
     async def _rolled_back(self) -> bool:
         """Whether Redis has forgotten what a shelf at rest wrote last: without events no write would be refused."""

@@ -109,11 +109,10 @@ def _due(shelf: Shelf) -> npt.NDArray[np.bool_]:
     return np.asarray(shelf.due[: shelf.n] <= latest_ms)
 
 
-def sweep_slice(shelf: Shelf) -> list[Outgoing]:
-    """One slice, so large that an event that waits for it hardly notices."""
-    closing = any(wake.closing for wake in shelf.pending)
-    most_rows = shelf.config.slice_rows
-    return sweep(shelf, most_rows if closing else min(most_rows, shelf.config.send_rows))
+def sweep_slice(shelf: Shelf, most_rows: int) -> list[Outgoing]:
+    """One slice, within the bounds of the configuration too."""
+    most_rows = min(most_rows, shelf.config.slice_rows)
+    return sweep(shelf, most_rows if _closing(shelf) else min(most_rows, shelf.config.send_rows))
 
 
 def sweep(shelf: Shelf, most_rows: int) -> list[Outgoing]:

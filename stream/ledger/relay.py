@@ -123,10 +123,19 @@ class Relay:
         """Wait until there is room for more; raises the failure of a relay that gave up."""
         await self._until(self._has_room)
 
+    @property
+    def through(self) -> int:
+        """The sequence number through which all is published."""
+        return self._next - 1 - len(self.waiting)
+
+    def hurry(self) -> None:
+        """Whatever waits goes out at once: somebody waits for it."""
+        self._hurry = len(self.waiting) > 0
+        self._wake.set()
+
     async def drained(self) -> None:
         """Wait until everything offered is published; raises the failure of a relay that gave up."""
-        self._hurry = True
-        self._wake.set()
+        self.hurry()
         await self._until(lambda: len(self.waiting) == 0)
 
     async def stop(self, drain: bool) -> None:

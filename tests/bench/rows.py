@@ -170,7 +170,7 @@ def compute(shelves: list[Shelf], at_ms: int) -> float:
         shelf.watermark_ms = at_ms
         wakes.arrive(shelf, shelf.offset)
         while shelf.pending:
-            wakes.sweep_slice(shelf)
+            wakes.sweep_slice(shelf, shelf.config.slice_rows)
     return time.perf_counter() - begun
 
 

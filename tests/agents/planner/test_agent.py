@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agents.planner import agent as planner_agent
-from agents.planner.agent import Planner
+from agents.planner.agent import LEAST_ROWS, SLICE_S, Pace, Planner
 from agents.planner.config import DAY_MS
 from stream.errors import Fenced
 from stream.events.kinds import Kind
@@ -91,6 +91,60 @@ def test_a_poll_that_takes_long_is_kept_piece_by_piece(monkeypatch: pytest.Monke
         await worker.release([0])
 
     run(story)
+
+
+def test_a_sweep_waits_until_what_it_said_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that takes its time holds up the next slice, not the next event, whose alert would wait behind it."""
+    monkeypatch.setattr(planner_agent, "SWEPT_AHEAD", 0)
+    world = World()
+    for number in range(12):
+        world.row(Kind.STOCK_COUNTED, START_MS, sku=f"S{number}", units=100)
+        world.order(START_MS + 1, 1 + number, sku=f"S{number}", units=5)
+    records = [world.record(START_MS), world.record(START_MS + DAY_MS)]
+
+    async def story() -> None:
+        ledger, topics, gate = MemoryLedger(), MemoryTopics(), asyncio.Event()
+        publisher = MemoryPublisher(topics)
+        worker = Planner(ledger, publisher, lambda shelf: config(shelf=shelf, version=2, send_rows=2))
+        await worker.positions([0])
+        await worker.poll([batch(records[:1])])
+        owned = worker.owned[0]
+        await owned.relay.drained()
+        publish = publisher.publish
+
+        async def slowly(shelf: int, messages: Any) -> dict[str, int]:
+            await gate.wait()
+            return await publish(shelf, messages)
+
+        monkeypatch.setattr(publisher, "publish", slowly)
+        await worker.poll([batch(records[1:])])
+        assert await worker.idle()
+        assert owned.shelf.pending
+        assert await worker.idle() is False, "its messages are not out"
+        gate.set()
+        await owned.relay.drained()
+        assert await worker.idle()
+        while owned.shelf.pending:
+            await worker.idle()
+            await asyncio.sleep(0)
+        await worker.release([0])
+        assert {m.key for _, m in topics.committed("forecasts", 0)} == set(owned.shelf.keys)
+
+    run(story)
+
+
+def test_slices_grow_and_shrink_with_the_time_they_take() -> None:
+    """Drawn to the rows that fit, never under the least, at most twice as many at once."""
+    pace = Pace()
+    begun = pace.rows
+    pace.took(begun, 0.0)
+    assert pace.rows == 2 * begun
+    for _ in range(30):
+        pace.took(pace.rows, pace.rows * SLICE_S / 200)
+    assert abs(pace.rows - 200) <= 2
+    pace.took(pace.rows, 100 * SLICE_S)
+    pace.took(pace.rows, 100 * SLICE_S)
+    assert pace.rows == LEAST_ROWS
 
 
 def test_a_zombie_is_refused_and_says_so() -> None:
