@@ -11,6 +11,8 @@ from stream.errors import RestockError
 
 # they speak at INFO for every rebalance and fetch; aiokafka's DEBUG records alone cost 9 % of a worker
 CHATTY = ("aiokafka", "faust", "mode", "kafka", "asyncio", "aiohttp", "redis", "statsmodels", "matplotlib")
+REPEAT_S = 30.0  # aiokafka says ten times a second that a broker is away: 36,000 lines an hour
+TEXTS_MOST = 200  # texts remembered; some name an offset and never come again
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -43,6 +45,30 @@ class TextLines(logging.Formatter):
         return line if record.exc_info is None else f"{line}\n{self.formatException(record.exc_info)}"
 
 
+class Repeats(logging.Filter):
+    """What a chatty library says again within REPEAT_S is counted; the number is told when it is written again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, str], tuple[float, int]] = {}  # by logger and text: when written, how often since
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is to be written."""
+        if record.name.partition(".")[0] not in CHATTY:
+            return True
+        key = (record.name, text := record.getMessage())
+        written, since = self._said.pop(key, (-REPEAT_S, 0))
+        if record.created - written < REPEAT_S:
+            self._said[key] = (written, since + 1)
+            return False
+        if since:
+            record.msg, record.args = f"{text} ({since:,} times more since it was last said)", ()
+        self._said[key] = (record.created, 0)
+        if len(self._said) > TEXTS_MOST:
+            del self._said[next(iter(self._said))]
+        return True
+
+
 def _at(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -51,6 +77,7 @@ def setup(level: str, log_format: str) -> None:
     """Log from `level` (debug, info, warning, error) up, as `text` or `json`; chatty libraries from WARNING up."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if log_format == "json" else TextLines())
+    handler.addFilter(Repeats())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

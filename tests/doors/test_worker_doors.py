@@ -124,6 +124,22 @@ def test_other_peoples_loggers_speak_from_warning_on(
     assert [line["message"] for line in logged(capsys)] == ["lost", "kept"]
 
 
+def test_what_a_library_repeats_is_counted(
+    root_logger: logging.Logger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker away is said at once, then with how often it was said meanwhile; our own lines are never held back."""
+    logs.setup("info", "json")
+    for _ in range(3):
+        logging.getLogger("aiokafka").error("no node %d", 1)
+        logging.getLogger("aiokafka").error("no node %d", 2)
+        logging.getLogger("stream.relay").warning("late")
+    monkeypatch.setattr(logs, "REPEAT_S", 0.0)
+    logging.getLogger("aiokafka").error("no node %d", 1)
+    said = [line["message"] for line in logged(capsys)]
+    assert said[:3] == ["no node 1", "no node 2", "late"]
+    assert said[3:] == ["late", "late", "no node 1 (2 times more since it was last said)"]
+
+
 def test_text_lines_begin_with_time_and_level(root_logger: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
     """For people: time, level, logger, message."""
     logs.setup("info", "text")
