@@ -18,12 +18,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain, islice, starmap
 from typing import Protocol
 
 from agents.planner import wakes
 from agents.planner.alerts import KINDS
 from agents.planner.config import LONG_AGO, PlannerConfig
-from agents.planner.fold import fold
+from agents.planner.fold import close_ahead, fold
 from agents.planner.keeping import changes, load
 from agents.planner.shelf import Shelf
 from stream.errors import Away, Fenced, Stale
@@ -41,6 +42,7 @@ VIEWS_A_POLL = 100  # readable hashes a shelf writes beside a poll's state, once
 VIEWS_A_SLICE = 500  # and at a quiet moment: 10 ms, then events have their turn
 TURN_S = 0.25  # a poll that takes longer to fold is kept piece by piece: a leap of many days is hours of work
 ROWS_AHEAD = 500  # some 5 ms of folding: Redis may write those shelves while the others are folded
+RECORDS_AHEAD = 50  # while a sweep is pending: their rows are brought up to date at once
 ROUNDS_OUT = 3  # of the loop, until a write that was begun is on its way to Redis
 SLICE_S = 0.025  # of a sweep, folding and packing: what an event waits that comes meanwhile
 LEAST_ROWS = 64  # of a slice: the calls of numpy that fewer take cost as much as closing these
@@ -204,7 +206,12 @@ class Planner:
         if shelf.offset >= 0:
             assert batch.start == shelf.offset, f"shelf {batch.partition} is at {shelf.offset}, got {batch.start}"
         done = rows = repeated = 0
-        for place in _places(batch):
+        records: Iterator[SkuRecord | Outgoing] = starmap(partial(_decode, batch), _places(batch))
+        if shelf.pending:
+            next_ones = list(islice(records, RECORDS_AHEAD))
+            records = chain(next_ones, records)
+            owned.messages += close_ahead(shelf, [one for one in next_ones if isinstance(one, SkuRecord)], ROWS_AHEAD)
+        for record in records:
             while wakes.leaping(shelf):
                 owned.messages += wakes.sweep_slice(shelf, self._pace.rows)
                 if time.perf_counter() > until_s:
@@ -212,7 +219,6 @@ class Planner:
             if wakes.leaping(shelf):
                 break
             done += 1
-            record = _decode(batch, *place)
             if isinstance(record, Outgoing):
                 owned.messages.append(record)
             else:

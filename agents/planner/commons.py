@@ -115,6 +115,8 @@ class Settled:
         self._gone_told = 0  # and so many that were settled since still are
         self._changed = [(b"now:", self.shared), (b"next:", self.next)]
         self._replaced: set[bytes] = set()
+        self._by_name: list[int] = []  # rows in the order of their names
+        self._ranks: Rows = np.zeros(0, np.int64)
 
     def freeze(self) -> None:
         """See Commons."""
@@ -132,11 +134,19 @@ class Settled:
             return
         rows = np.concatenate([rows for rows, _ in self._told])
         told = np.concatenate([told for _, told in self._told])
-        names = np.array([keys[row] for row in rows.tolist()], object)
-        self.next = self.family.settle(self.shared, told[np.argsort(names, kind="stable")])
+        self.next = self.family.settle(self.shared, told[np.argsort(self._rank(keys)[rows], kind="stable")])
         self._changed.append((b"next:", self.next))
         self._gone_told = max(self._gone_told, self._kept_told)
         self._told, self._kept_told = [], 0
+
+    def _rank(self, keys: Sequence[bytes]) -> Rows:
+        """The place of each row among all by name, (n,). Rows only come: few new ones are sorted into many known."""
+        if len(self._by_name) < len(keys):
+            self._by_name.extend(range(len(self._by_name), len(keys)))
+            self._by_name.sort(key=keys.__getitem__)
+            self._ranks = np.empty(len(keys), np.int64)
+            self._ranks[self._by_name] = np.arange(len(keys))
+        return self._ranks
 
     def meta(self) -> dict[bytes, bytes]:
         """Nothing is kept there."""

@@ -56,6 +56,22 @@ def fold(shelf: Shelf, records: Sequence[SkuRecord]) -> Outcome:
     return out
 
 
+def close_ahead(shelf: Shelf, records: Sequence[SkuRecord], most_rows: int) -> list[Outgoing]:
+    """Bring the rows these records name up to date with what is pending, all at once: a slice of their own.
+
+    Each record would do it with its own few rows, at 2 ms of numpy's calls a time. As with all slices, it cannot show.
+    Looks no further than at `most_rows` rows of records.
+    """
+    found, looked = set[int](), 0
+    for record in records:
+        if not shelf.pending or looked >= most_rows:
+            break
+        looked += record.rows.num_rows
+        names = zip(record.rows.column("sku").to_pylist(), record.rows.column("location").to_pylist(), strict=True)
+        found.update(row for row in map(shelf.index.get, names) if row is not None)
+    return wakes.catch_up(shelf, np.array(sorted(found), np.int64)) if found else []
+
+
 def _fold_one(shelf: Shelf, record: SkuRecord, out: Outcome) -> None:
     if wakes.leaping(shelf):
         out.messages += wakes.finish(shelf)

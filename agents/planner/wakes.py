@@ -105,8 +105,11 @@ def _passed(shelf: Shelf, wakes: int) -> None:
 
 def _due(shelf: Shelf) -> npt.NDArray[np.bool_]:
     """Which rows some pending wake may concern, shape (n,)."""
-    latest_ms = max(wake.watermark_ms for wake in shelf.pending)
-    return np.asarray(shelf.due[: shelf.n] <= latest_ms)
+    return np.asarray(shelf.due[: shelf.n] <= _latest_ms(shelf))
+
+
+def _latest_ms(shelf: Shelf) -> int:
+    return max(wake.watermark_ms for wake in shelf.pending)
 
 
 def sweep_slice(shelf: Shelf, most_rows: int) -> list[Outgoing]:
@@ -160,14 +163,25 @@ def catch_up(shelf: Shelf, rows: Rows) -> list[Outgoing]:
 
 
 def _catch_up(shelf: Shelf, rows: Rows) -> list[Outgoing]:
+    """While a close is under way there is a wake a record, hundreds of them: most concern none of `rows`.
+
+    A row that changed after a wake was brought up to it before it changed; only later ones concern it.
+    """
     out: list[Outgoing] = []
-    live = shelf.live
+    live, due, touched = shelf.live, shelf.due, shelf.hot["as_of_offset"]
+    latest_ms = _latest_ms(shelf)
+    left, earliest_ms, since = rows, LONG_AGO, -1
     for wake in shelf.pending:
-        # A row that changed after a wake was brought up to it before it changed; only later ones concern it.
-        mine = rows[(shelf.due[rows] <= wake.watermark_ms) & (shelf.hot["as_of_offset"][rows] <= wake.offset)]
+        if wake.watermark_ms < earliest_ms or wake.offset < since:
+            continue
+        mine = left[(due[left] <= wake.watermark_ms) & (touched[left] <= wake.offset)]
         if len(mine):
             shelf.live = wake.watermark_ms >= shelf.config.warm_until_ms
             out += _wake(shelf, mine, wake)
+        left = left[due[left] <= latest_ms]
+        if len(left) == 0:
+            break
+        earliest_ms, since = int(due[left].min()), int(touched[left].min())
     shelf.live = live
     return out
 

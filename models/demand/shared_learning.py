@@ -151,10 +151,13 @@ def settle(setting: Setting, shared: Shared, told: Told) -> Shared:
     _learn_plan(out, told, gap)
     _learn_week(setting, out, told)
     _learn_groups(setting, out, told, gap)
-    heads = [told["lesson"][:, head] for head in range(told["lesson"].shape[1])]
-    lessons = np.concatenate([head[head["taught"] > 0] for head in heads])
-    for band in np.unique(lessons["band"]).tolist():
-        _learn_band(setting, out, int(band), lessons[lessons["band"] == band], gap)
+    lessons = told["lesson"]
+    head, row = np.nonzero(lessons["taught"].T > 0)
+    bands = lessons["band"][row, head]
+    for band in np.unique(bands).tolist():
+        at = np.flatnonzero(bands == band)
+        at = at[:: -(-len(at) // MOST_LESSONS)]
+        _learn_band(setting, out, int(band), lessons[row[at], head[at]], gap)
     return out
 
 
@@ -272,8 +275,6 @@ def _year_edges(setting: Setting, year: Floats) -> Floats:
 
 
 def _learn_band(setting: Setting, out: Shared, band: int, lessons: Told, gap: int) -> None:
-    every = -(-len(lessons) // MOST_LESSONS)
-    lessons = lessons[::every]
     features = lessons["features"] * FEATURE_STEP
     target = on_grid(np.clip(lessons["target"].astype(np.float64), 0.0, LARGEST), FEATURE_STEP)
     size = lessons["size"].astype(np.int64)

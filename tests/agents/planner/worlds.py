@@ -12,7 +12,7 @@ import orjson
 
 from agents.planner import wakes
 from agents.planner.config import DAY_MS, PlannerConfig, Policy
-from agents.planner.fold import fold
+from agents.planner.fold import close_ahead, fold
 from agents.planner.keeping import changes, load, place
 from agents.planner.shelf import Shelf
 from agents.planner.transfers import Proposal, write_proposal
@@ -303,7 +303,8 @@ def run(
     i = 0
     while i < len(records):
         n = len(records) if cuts is None else cuts.randint(1, 6)
-        messages = fold(shelf, records[i : i + n]).messages
+        ahead = [] if cuts is None else close_ahead(shelf, records[i : i + n], cuts.randint(0, 9))
+        messages = ahead + fold(shelf, records[i : i + n]).messages
         if cuts is not None and cuts.random() < crash:  # died before keep: fold again from the ledger
             shelf = store.open()
             i = shelf.offset if shelf.offset >= 0 else 0
