@@ -33,9 +33,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--compare", action="store_true", help="run peers on the same data, policy and shop")
     parser.add_argument(
         "--peers",
-        default="rules,statistical,lightgbm",
         metavar="GROUP,...",
-        help="which: rules, statistical (statsforecast on a sample of rows), lightgbm (default %(default)s)",
+        help="which: rules, statistical (statsforecast on a sample of rows), lightgbm (default: all whose package is "
+        "installed)",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write; made if need be")
     parser.add_argument("--jobs", type=_count, default=1, metavar="N", help="processes (default 1); shows in no result")
@@ -125,12 +125,14 @@ def lead_of(text: str) -> tuple[float, float]:
     return found
 
 
-def peers_of(text: str) -> list[str]:
-    """The groups of --peers. Raises SetupError.
+def peers_of(text: str | None) -> list[str] | None:
+    """The groups of --peers; None: whatever there is. Raises SetupError.
 
     >>> peers_of("rules,lightgbm")
     ['rules', 'lightgbm']
     """
+    if text is None:
+        return None
     asked = [word for word in text.split(",") if word]
     if not asked or not set(asked) <= set(PEERS):
         raise SetupError(f"could not read --peers {text}", hint=f"name some of {', '.join(PEERS)}")

@@ -47,6 +47,7 @@ def _head(r: Mapping[str, Any]) -> str:
         f"<h1>Backtest of {escape(str(r['file'].get('file', '')))}</h1><p class=note>{r['rows']:,} SKU-locations, "
         f"{r['from']} to {r['to']}, a {r['period']} at a time. Known ahead: {escape(known)}. Stock, orders and lead "
         "times are simulated; demand is the file's.</p>"
+        + "".join(f"<p class=bad>{escape(sentence)}</p>" for sentence in r.get("left_out", ()))
     )
 
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,14 +40,22 @@ def run(args: argparse.Namespace) -> int:
     begin_s = clock.steady_s()
     history = sample(read(args), args.rows)  # 1
     plan = planned(args, history)  # 2
+    left_out: list[str] = []
+    groups = catalogue.present(peers_of(args.peers), left_out.append) if args.compare else []
+    for sentence in left_out:
+        print(sentence, file=sys.stderr)
     progress = Progress()
     done = run_all(history, plan, args.jobs, lambda n, of: progress.say("folding", n, of))  # 3
     progress.close()
     args.out.mkdir(parents=True, exist_ok=True)
     forecasts_file(args.out / "forecasts.parquet", history, plan, done.told)  # 4
     days_file(args.out / "days.parquet", history, plan, done.story)
-    methods = [ours(history, plan, done), *peers(args, history, plan, progress)]
+    methods = [ours(history, plan, done)]
+    if groups and history.known:
+        methods.append(without_plan(args, history, plan, progress))
+    methods += catalogue.methods(history, plan, groups, progress.say)
     found = report(history, plan, done, shop_of(history, plan, done.opening), methods, progress.say)  # 5
+    found["left_out"] = left_out
     progress.close()
     (args.out / "report.json").write_text(
         json.dumps(_plain(found), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
@@ -91,18 +100,19 @@ def planned(args: argparse.Namespace, history: History) -> Plan:
     )
 
 
-def peers(args: argparse.Namespace, history: History, plan: Plan, progress: Progress) -> list[Method]:
-    """What `--compare` and `--peers` ask for."""
-    if not args.compare:
-        return []
-    return list(catalogue.methods(history, plan, peers_of(args.peers), progress.say))
-
-
 def ours(history: History, plan: Plan, run: Run) -> Method:
     """The fold's own forecasts, as the peers' are held."""
     sums = {told.horizon: Sums(told.mean, told.quantiles) for told in run.told}
     sums[plan.wait] = Sums(run.story.mean, run.story.quantiles)
     return Method(OURS, sums, np.arange(history.rows), bool(history.known))
+
+
+def without_plan(args: argparse.Namespace, history: History, plan: Plan, progress: Progress) -> Method:
+    """Ours where nothing is known ahead, beside peers that cannot look ahead either."""
+    blind = replace(history, known={})
+    done = run_all(blind, plan, args.jobs, lambda n, of: progress.say("folding without the plan", n, of))
+    progress.close()
+    return replace(ours(blind, plan, done), name=f"{OURS}, without the plan")
 
 
 def shop_of(history: History, plan: Plan, opening: Ints) -> Shop:

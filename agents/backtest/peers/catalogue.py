@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -11,6 +12,7 @@ from agents.backtest.history import History, Ints
 from agents.backtest.methods import Method, Sums
 from agents.backtest.peers import rules, statistical, trees
 from agents.backtest.plan import Plan
+from stream.errors import SetupError
 
 Rule = Callable[[History, int, int, int], Sums]
 
@@ -28,6 +30,25 @@ def horizons_of(plan: Plan) -> list[int]:
 
 
 SAMPLE_ROWS, SAMPLE_SEED, TRIALS = 20, 1, 30
+NEEDS = {"rules": None, "statistical": "statsforecast", "lightgbm": "lightgbm"}  # and the package each group needs
+
+
+def present(asked: list[str] | None, missing: Callable[[str], None]) -> list[str]:
+    """The groups that can be run: those asked for, or all; `missing` hears a sentence of each that cannot.
+
+    Raises SetupError where one that was asked for by name cannot, before anything has been worked out.
+    """
+    absent = {group: name for group, name in NEEDS.items() if name and importlib.util.find_spec(name) is None}
+    for group, name in absent.items():
+        if asked is not None and group in asked:
+            raise SetupError(
+                f"--peers {group} needs {name}",
+                "it is not installed here",
+                "pip install 'restock[compare]', or leave it out of --peers",
+            )
+        if asked is None:
+            missing(f"without {group} peers: {name} is not installed; pip install 'restock[compare]'")
+    return [group for group in NEEDS if group not in absent and (asked is None or group in asked)]
 
 
 def methods(history: History, plan: Plan, peers: list[str], heard: Callable[[str, int, int], None]) -> Iterator[Method]:

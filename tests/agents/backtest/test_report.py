@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,7 +17,7 @@ from agents.backtest import work
 from agents.backtest.drawing import Plot
 from agents.backtest.frontier import ASKED, Curve
 from agents.backtest.history import History
-from agents.backtest.peers import rules
+from agents.backtest.peers import catalogue, rules
 from agents.backtest.peers.catalogue import RULES
 from agents.backtest.peers.statistical import statistical_methods
 from agents.backtest.peers.trees import lightgbm_method
@@ -181,3 +182,23 @@ def test_slow_peers_are_run_on_a_sample_and_see_only_the_past(tmp_path: Path) ->
     for name, told in quantiles[0].items():
         assert np.isfinite(told).all()
         assert np.array_equal(told, quantiles[1][name]), name
+
+
+def test_what_cannot_be_compared_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """A peer whose package is missing is left out, loudly; asked for by name it is refused before any work is done.
+    Where a plan is known, ours stands there without it too."""
+    monkeypatch.setitem(catalogue.NEEDS, "statistical", "a_package_nobody_has")
+    monkeypatch.setitem(catalogue.NEEDS, "lightgbm", "another_one_nobody_has")
+    units = demand(4, 60, 8)
+    file = table(tmp_path / "demand.parquet", units, promo=(units > 5).astype(float))
+    words = ("--demand", file, "--out", tmp_path / "out", "--known-ahead", "promo", "--horizons", "7", "--compare")
+    assert backtest(*words, "--peers", "rules,statistical") == 2
+    assert not (tmp_path / "out").exists()
+    assert "a_package_nobody_has" in capsys.readouterr().err
+    assert backtest(*words) == 0
+    assert "without statistical peers: a_package_nobody_has is not installed" in capsys.readouterr().err
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert len(report["left_out"]) == 2
+    assert set(report["forecasts"]["7"]) == {"restock", "restock, without the plan", *RULES}
+    assert report["forecasts"]["7"]["restock, without the plan"]["knows_plan"] is False
+    assert "another_one_nobody_has" in (tmp_path / "out" / "report.html").read_text()
