@@ -19,6 +19,7 @@ table { border-collapse: collapse; margin: .6rem 0 1rem; width: 100%; font-varia
 th, td { padding: .22rem .55rem; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 th { border-bottom: 2px solid #8a94a6; font-weight: 600; } td { border-bottom: 1px solid #e2e6ec; }
+td:first-child { white-space: normal; }
 tr.ours td { background: #fdf1ea; font-weight: 600; } .note { color: #5b6675; } .bad { color: #a3261b; }
 .two { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem 1.5rem; } .two > div { min-width: 0; }
 .facts { display: grid; grid-template-columns: repeat(4, 1fr); gap: .8rem; margin: 1rem 0; }
@@ -105,20 +106,26 @@ def _frontier_table(methods: Mapping[str, Any]) -> str:
         [name, *(_ratio(m["restock_over_it"][f]["units"]) for f in fills), *(_level(m, a) for a in (0.9, 0.95, 0.975))]
         for name, m in methods.items()
     ]
-    heads = ["method", *(f"at {float(f):.0%} filled" for f in fills), "kept at 90 %", "at 95 %", "at 97.5 %"]
-    return _table(heads, rows)
+    return _table([*_fill_heads(fills), "kept at 90 %", "at 95 %", "at 97.5 %"], rows)
 
 
 def _money_table(methods: Mapping[str, Any]) -> str:
     fills = list(next(iter(methods.values()))["restock_over_it"])
     ways = [("restock_over_it", "equal service"), ("one_price_over_it", "one price")]
     rows = [
-        [f"{name}: {word} over it", *(_ratio(m[way][f]["money"]) for f in fills)]
+        [name if way == "restock_over_it" else "", word, *(_ratio(m[way][f]["money"]) for f in fills)]
         for name, m in methods.items()
+        if not name.endswith("one price of money")
         for way, word in ways
         if way in m
     ]
-    return _table(["method", *(f"at {float(f):.0%} filled" for f in fills)], rows)
+    method, *heads = _fill_heads(fills)
+    return _table([method, "Restock with", *heads], rows)
+
+
+def _fill_heads(fills: Sequence[str]) -> list[str]:
+    first, *others = (f"{float(fill):.0%}" for fill in fills)
+    return ["method", f"{first} served", *others]
 
 
 def _frontier_text(plots: str, names: Sequence[tuple[str, str]]) -> str:
