@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 import prometheus_client
+from prometheus_client import Gauge
 
 from agents import metrics
 from agents.clock import now_ms, steady_s
@@ -236,21 +237,30 @@ class Queue:
         return now_s - self._looks[0][1]
 
 
-class NetworkWatcher:
-    """Counts for the network agent; `every_minutes` is its schedule."""
+class LeaderWatcher:
+    """Whether we lead a periodic agent, and how old what stands is; `every_minutes` is its schedule."""
 
-    def __init__(self, every_minutes: int) -> None:
-        metrics.NETWORK_SCHEDULE_SECONDS.set(every_minutes * 60)
+    def __init__(self, every_minutes: int, leader: Gauge, age_s: Gauge, schedule_s: Gauge) -> None:
+        self._leader, self._age_s = leader, age_s
+        schedule_s.set(every_minutes * 60)
 
     def led(self, leads: bool) -> None:
         """Whether we lead."""
-        metrics.NETWORK_LEADER.set(int(leads))
+        self._leader.set(int(leads))
         if not leads:
-            metrics.NETWORK_PLAN_AGE_SECONDS.set(0)
+            self._age_s.set(0)
 
     def stands(self, age_s: float | None) -> None:
-        """The age of the standing plan."""
-        metrics.NETWORK_PLAN_AGE_SECONDS.set(age_s or 0.0)
+        """The age of the standing plan, or of the newest run."""
+        self._age_s.set(age_s or 0.0)
+
+
+class NetworkWatcher(LeaderWatcher):
+    """Counts for the network agent."""
+
+    def __init__(self, every_minutes: int) -> None:
+        age_s, schedule_s = metrics.NETWORK_PLAN_AGE_SECONDS, metrics.NETWORK_SCHEDULE_SECONDS
+        super().__init__(every_minutes, metrics.NETWORK_LEADER, age_s, schedule_s)
 
     def came(self, outcome: dict[str, Any]) -> None:
         """A solve came to something."""
@@ -260,21 +270,11 @@ class NetworkWatcher:
         metrics.NETWORK_GAP_RATIO.set(outcome.get("gap") or 0.0)
 
 
-class RefitWatcher:
-    """Counts for the slow lane; `every_minutes` is its schedule."""
+class RefitWatcher(LeaderWatcher):
+    """Counts for the slow lane."""
 
     def __init__(self, every_minutes: int) -> None:
-        metrics.REFIT_SCHEDULE_SECONDS.set(every_minutes * 60)
-
-    def led(self, leads: bool) -> None:
-        """Whether we lead."""
-        metrics.REFIT_LEADER.set(int(leads))
-        if not leads:
-            metrics.REFIT_AGE_SECONDS.set(0)
-
-    def stands(self, age_s: float | None) -> None:
-        """The age of the newest run."""
-        metrics.REFIT_AGE_SECONDS.set(age_s or 0.0)
+        super().__init__(every_minutes, metrics.REFIT_LEADER, metrics.REFIT_AGE_SECONDS, metrics.REFIT_SCHEDULE_SECONDS)
 
     def came(self, outcome: dict[str, Any]) -> None:
         """A run came to something."""

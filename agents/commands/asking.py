@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import secrets
 import time
+from typing import Any
 
+from agents.commands.output import print_json, word
 from stream.errors import Away
 from stream.ledger.office import Book, Office
 
@@ -30,3 +33,15 @@ async def answered(office: Office, within_s: float, again: str) -> Book:
         f"{within_s:g} s; " + ("nobody leads" if (await office.book()).leads_ms == 0 else "somebody leads"),
         "start a worker, or see its log; the request stands",
     )
+
+
+def said(args: argparse.Namespace, told: dict[str, Any]) -> int:
+    """Print what an agent's book says, a line each; the exit code: 1 where the run that was asked for failed."""
+    if args.json:
+        print_json(told)
+    else:
+        width = max(map(len, told)) + 1
+        for name, value in told.items():
+            for line in value if isinstance(value, list) else [value]:
+                print(f"{name:{width}} {word(line)}")
+    return 1 if args.action == "now" and told["status"] == "failed" else 0

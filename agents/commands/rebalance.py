@@ -7,8 +7,8 @@ import asyncio
 import json
 from typing import Any
 
-from agents.commands.asking import answered
-from agents.commands.output import print_json, show, word
+from agents.commands.asking import answered, said
+from agents.commands.output import show
 from agents.commands.parsing import add_command, add_json
 from agents.settings import Settings
 from stream.events.instants import text_from_ms
@@ -65,14 +65,7 @@ async def _ask(args: argparse.Namespace, settings: Settings) -> int:
         standing = await office.plan()
     finally:
         await office.close()
-    told = status(book, None if standing is None else (standing.id, standing.rows, standing.sent))
-    if args.json:
-        print_json(told)
-    else:
-        for name, value in told.items():
-            for line in value if isinstance(value, list) else [value]:
-                print(f"{name:14} {word(line)}")
-    return 1 if args.action == "now" and told["status"] == "failed" else 0
+    return said(args, status(book, None if standing is None else (standing.id, standing.rows, standing.sent)))
 
 
 def status(book: Book, standing: tuple[str, int, int] | None) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import asyncio
 import json
 from typing import Any
 
-from agents.commands.asking import answered
-from agents.commands.output import print_json, show, word
+from agents.commands.asking import answered, said
+from agents.commands.output import show
 from agents.commands.parsing import add_command, add_json
 from agents.settings import Settings
 from stream.events.instants import text_from_ms
@@ -60,13 +60,7 @@ async def _ask(args: argparse.Namespace, settings: Settings) -> int:
             book = await answered(office, settings.refit_seconds, "restock refit now")
     finally:
         await office.close()
-    told = status(book)
-    if args.json:
-        print_json(told)
-    else:
-        for name, value in told.items():
-            print(f"{name:16} {word(value)}")
-    return 1 if args.action == "now" and told["status"] == "failed" else 0
+    return said(args, status(book))
 
 
 def status(book: Book) -> dict[str, Any]:
@@ -117,6 +111,6 @@ async def _try(args: argparse.Namespace, settings: Settings) -> int:
             )
     show(rows, args.json, COLUMNS)
     if not args.json:
-        said = answer.summary
-        print(f"{said['status']}: {len(rows):,} rows in {said['cpu_seconds']} CPU seconds; trees: {said['trees']}")
+        what = answer.summary
+        print(f"{what['status']}: {len(rows):,} rows in {what['cpu_seconds']} CPU seconds; trees: {what['trees']}")
     return 0

@@ -27,7 +27,7 @@ from tests import kafka, servers
 from tests.bench import processes
 from tests.bench.event_time import MidnightTime, WallTime
 from tests.bench.machine import command, machine
-from tests.bench.orders import Shop
+from tests.bench.orders import CYCLE_UNITS, Shop
 from tests.bench.stages import Stages
 from tests.bench.team import Team
 from tests.connected.installation import Installation
@@ -180,6 +180,17 @@ def report(as_json: bool, **figures: Any) -> None:
     for name, value in figures.items():
         plain = isinstance(value, int) and not isinstance(value, bool)
         print(f"{name}: {value:,}" if plain else f"{name}: {value}")
+
+
+def run(chosen: argparse.Namespace, measure: Callable[[Bench], bool]) -> int:
+    """Warm the workers up, give each row some stock, measure; exit code 1 where something was lost."""
+    bench = Bench(chosen)
+    try:
+        bench.warm_up()
+        bench.stock_up(lambda _: bench.shop.rng.randint(1, CYCLE_UNITS))
+        return 0 if measure(bench) else 1
+    finally:
+        bench.close()
 
 
 def right(bench: Bench) -> bool:

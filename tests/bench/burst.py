@@ -17,11 +17,10 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from tests.bench.bench import Bench, add_options, report, right, say
+from tests.bench.bench import Bench, add_options, report, right, run, say
 from tests.bench.end_to_end import quantiles
 from tests.bench.figures import back_s
 from tests.bench.load import Load
-from tests.bench.orders import CYCLE_UNITS
 
 LOOK_S = 1.0  # the workers look at their lag about once a second
 SMALL_S = 1.0  # lag under a second is none: it comes and goes with the polls
@@ -142,14 +141,7 @@ def main() -> int:
     parser.add_argument("--warm-seconds", type=int, default=10, help="of the rated load before anything is measured")
     add_options(parser)
     parser.set_defaults(history=30_000)
-    bench = Bench(parser.parse_args())
-    try:
-        bench.warm_up()
-        bench.stock_up(lambda _: bench.shop.rng.randint(1, CYCLE_UNITS))
-        sound = measure(bench)
-    finally:
-        bench.close()
-    return 0 if sound else 1
+    return run(parser.parse_args(), measure)
 
 
 if __name__ == "__main__":

@@ -19,10 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from agents.settings import Settings
-from tests.bench.bench import Bench, add_options, report, right, say
+from tests.bench.bench import Bench, add_options, report, right, run, say
 from tests.bench.figures import back_s, longest_gap, quantile, sliding
 from tests.bench.load import Load
-from tests.bench.orders import CYCLE_UNITS
 
 NEAR = 1.5  # times the p99 of before
 LEVEL = 0.99
@@ -120,15 +119,10 @@ def main() -> int:
     parser.add_argument("--watch-seconds", type=int, default=20, help="after each event; after kill -9 a timeout more")
     add_options(parser)
     parser.set_defaults(workers=2, history=30_000)
-    bench = Bench(parser.parse_args())
-    try:
-        assert bench.chosen.workers > 1, "a take-over needs another worker: --workers 2"
-        bench.warm_up()
-        bench.stock_up(lambda _: bench.shop.rng.randint(1, CYCLE_UNITS))
-        sound = measure(bench)
-    finally:
-        bench.close()
-    return 0 if sound else 1
+    chosen = parser.parse_args()
+    if chosen.workers < 2:
+        parser.error("a take-over needs another worker: --workers 2")
+    return run(chosen, measure)
 
 
 if __name__ == "__main__":
