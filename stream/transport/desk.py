@@ -20,6 +20,7 @@ from faust.types import TP
 from stream.transport.port import Batch, IntakeWork, PlannerWork
 
 POLLS_AHEAD = 2  # one in hand and one waiting: the next is fetched while this one is worked on
+MUCH_BYTES = 64 << 10  # less than this does not wait on the desk: what comes meanwhile would miss it
 
 
 class Stamped(NamedTuple):
@@ -29,6 +30,10 @@ class Stamped(NamedTuple):
     stamp: int
     batch: Batch
     size_bytes: int
+
+    def then(self, later: Stamped) -> Stamped:
+        """Both as one: the same partition and stamp."""
+        return self._replace(batch=self.batch.then(later.batch), size_bytes=self.size_bytes + later.size_bytes)
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,8 @@ class Desk:
         self.name = work.name
         self.topics = frozenset(work.topics)
         self.lock = asyncio.Lock()
-        self.room = asyncio.Event()  # set when a poll is done
+        self.room = asyncio.Event()  # set when a poll is done, for who has something to do between polls
+        self.fetch = asyncio.Event()  # the same for who fetches
         self.kept: dict[TP, int] = {}  # taken partitions: the offset below which the work has answered
         self.taken: set[TP] = set()  # what the work was told to take, whether it is sought yet or not
         self.answered_ms: dict[TP, int] = {}  # Kafka timestamp of the last record answered
@@ -91,15 +97,21 @@ class Desk:
         self._numbers = itertools.count(1)
         self._round = 0
         self._waiting: dict[int, int] = {}  # number of a poll brought and not yet done -> its bytes
+        self._brought_much = False  # by the last poll
 
     def bring(self, parts: Sequence[Stamped]) -> Poll:
         """Note a poll as brought."""
         poll = Poll(next(self._numbers), self._round, tuple(parts))
         self._waiting[poll.number] = poll.size_bytes
+        self._brought_much = poll.size_bytes >= MUCH_BYTES
         return poll
 
     def has_room(self) -> bool:
-        """Whether another poll may be fetched for this desk."""
+        """Whether another poll may be brought to this desk: one to wait there only where there is much to do."""
+        return self.empty() or (self._brought_much and self.few())
+
+    def few(self) -> bool:
+        """Whether another poll may be fetched, to be brought once there is room."""
         return len(self._waiting) < POLLS_AHEAD
 
     def empty(self) -> bool:
@@ -123,6 +135,7 @@ class Desk:
         if poll.round == self._round:
             del self._waiting[poll.number]
         self.room.set()
+        self.fetch.set()
 
     def answered(self, parts: Sequence[Stamped]) -> None:
         """Note how far partitions are kept."""
@@ -144,6 +157,7 @@ class Desk:
         self._round += 1
         self._waiting.clear()
         self.room.set()
+        self.fetch.set()
 
     def mine(self, tps: Sequence[TP]) -> list[TP]:
         """Those of `tps` that belong to this desk, in order."""

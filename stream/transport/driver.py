@@ -14,8 +14,10 @@ In short:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import aiokafka
@@ -30,14 +32,16 @@ from mode.threads import WorkerThread
 
 from stream.errors import Fenced, PartitionsChanged, RecordsGone
 from stream.transport.bounds import GONE_HINT, check_in_log
-from stream.transport.desk import Desk, Stamped
+from stream.transport.desk import MUCH_BYTES, Desk, Stamped
 from stream.transport.port import Batch
 
 SCHEME = "restock"
 FETCH_S = 0.1  # how long one fetch may wait: after it, newly taken partitions are asked for too
-# A poll costs some 3 ms whatever it brings: at 1,000 orders/s one every 10 ms brings ten. Full polls follow at once.
-PACE_S, FEW_RECORDS = 0.01, 500
-FETCH_BUSY_S = 0.02  # the same while a desk is full: soon enough to notice that it has room again
+# A poll costs some 3 ms whatever it brings: at 1,000 orders/s one every 10 ms brings ten. Large polls follow at once.
+PACE_S = 0.01
+MORE_S = 0.004  # what came while nobody read is fetched within this, once the little that was fetched before is read
+BRIEF_WAIT_MS = 5  # how long the broker may hold a fetch that does not ask for everything
+FETCH_BUSY_S = 0.1  # how long a desk without room is left alone if it does not say that it has some
 LOST_MOST = 3  # polls in a row that Faust may lose
 NOTE_S = 5.0  # a commit for lag tools that takes longer is given up
 LAST_NOTE_S = 1.0  # the same while somebody waits for our partitions
@@ -66,6 +70,31 @@ class _Daemon(WorkerThread):  # type: ignore[misc]
         self.daemon = True
 
 
+def _ask(fetcher: Any, actions: Callable[[Any], tuple[Any, ...]], assignment: Any) -> tuple[Any, ...]:
+    """What aiokafka would ask of each node next, and how long (s) it would wait for something to change; mended twice.
+
+    A fetch asks for partitions with nothing unread, one fetch a node at a time. One that asks for quiet partitions
+    alone keeps the busy ones, once they are read, waiting for as long as it may: so it may briefly.
+    When a fetch is done just as something is read, aiokafka looks before its own note of it is gone: it believes the
+    node busy, asks nothing, and waits 0.2 s. So it is to look again at once.
+    """
+    longest = fetcher._fetch_max_wait_ms
+    fetcher._fetch_max_wait_ms = min(longest, BRIEF_WAIT_MS) if fetcher._records else longest
+    fetches, resets, wait_s, *rest = actions(assignment)
+    fetcher._fetch_max_wait_ms = longest
+    missed = len(fetcher._in_flight) > len(fetcher._pending_tasks)
+    return fetches, resets, 0.0 if missed else wait_s, *rest
+
+
+def joined(before: Sequence[Stamped], after: Sequence[Stamped]) -> list[Stamped]:
+    """Two drains as one, a batch a partition; what was drained before a seek is left out."""
+    parts = {part.tp: part for part in before}
+    for part in after:
+        first = parts.get(part.tp)
+        parts[part.tp] = part if first is None or first.stamp != part.stamp else first.then(part)
+    return list(parts.values())
+
+
 class Thread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
     """The consumer's own thread. `era`, `stamps` and `cursors` are written here only, in one step with their cause."""
 
@@ -89,12 +118,26 @@ class Thread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
     async def on_start(self) -> None:
         """Start the consumer."""
         await super().on_start()
-        # While a partition fetched less than this ago is unread, no other one is asked for on that node: a busy intake
-        # would keep the planner waiting. What is unread is bounded by bytes a partition instead.
-        self._ensure_consumer()._fetcher._prefetch_backoff = 0.0
+        # While a partition fetched less than this ago is unread, no other one is asked for on that node. Faust's 0.1 s
+        # would let a busy intake keep the planner waiting; none at all asks anew with every record that comes, a fetch
+        # costing a millisecond. What is unread is bounded by bytes a partition instead.
+        asking = self._ensure_consumer()._fetcher
+        asking._prefetch_backoff = BRIEF_WAIT_MS / 1000
+        asking._get_actions_per_node = partial(_ask, asking, asking._get_actions_per_node)
 
-    async def fetch(self, wanted: set[TP], timeout: float) -> list[Stamped]:
-        """Drain what was fetched of `wanted` (not empty), stamped. Runs in the consumer thread."""
+    async def fetch(self, wanted: set[TP], timeout: float, enough: asyncio.Event) -> list[Stamped]:
+        """Drain what was fetched of `wanted` (not empty), stamped. Runs in the consumer thread; `enough` is set there.
+
+        Little of it, and it is drained again and again until `enough`: nothing is asked for that lies here unread.
+        """
+        parts = await self._drain(wanted, timeout)
+        while parts and sum(part.size_bytes for part in parts) < MUCH_BYTES and not enough.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(enough.wait(), MORE_S)
+            parts = joined(parts, await self._drain(wanted, 0.0))
+        return parts
+
+    async def _drain(self, wanted: set[TP], timeout: float) -> list[Stamped]:
         consumer = self._ensure_consumer()
         try:
             records = await self._fetch_records(consumer, wanted, timeout, consumer._max_poll_records)
@@ -217,7 +260,6 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
     """Faust's consumer, delivering polls and led by the ledger. Lives on the main loop."""
 
     _thread: Thread
-    _next_fetch_s = 0.0
 
     def _new_consumer_thread(self) -> Thread:
         return Thread(self, loop=self.loop, beacon=self.beacon)
@@ -230,40 +272,49 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
 
     async def _drain_messages(self, fetcher: Any) -> None:
         """Bring polls to the desks as long as they have room. Never drops, unlike the stock one by `_read_offset`."""
+        await asyncio.gather(*(self._keep_bringing(desk, fetcher) for desk in self.app.desks))
+
+    async def _keep_bringing(self, desk: Desk, fetcher: Any) -> None:
+        clock, next_s = asyncio.get_running_loop().time, 0.0
         try:
             while not self.should_stop and not fetcher.should_stop:
-                await self._fetch_once()
+                await asyncio.sleep(next_s - clock())
+                begun_s = clock()
+                much = await self._fetch_once(desk)
+                next_s = 0.0 if much else begun_s + PACE_S
         except asyncio.CancelledError:
             raise
         except Exception as error:
             self.app.doom(error)
 
-    async def _fetch_once(self) -> None:
+    async def _fetch_once(self, desk: Desk) -> bool:
+        """Bring one poll, once there is room; whether it is a large one."""
         if not self.flow_active:
             await self.wait(self.can_resume_flow)
-            return
-        desks = self._desks_with_room()
-        topics = frozenset[str]().union(*(desk.topics for desk in desks))
-        wanted = {tp for tp in list(self._thread.cursors) if tp.topic in topics}
-        if not wanted:  # an empty set would fetch from all
-            await self.sleep(FETCH_BUSY_S)
-            return
-        timeout = FETCH_S if len(desks) == len(self.app.desks) else FETCH_BUSY_S
-        clock = asyncio.get_running_loop().time
-        await asyncio.sleep(self._next_fetch_s - clock())
-        begun_s = clock()
-        found = await self.in_thread(self._thread.fetch(wanted, timeout))
-        few = sum(len(part.batch.offsets) for part in found) < FEW_RECORDS
-        self._next_fetch_s = begun_s + PACE_S if few else 0.0
-        for desk in desks:
-            parts = [part for part in found if part.tp.topic in desk.topics]
-            if parts:
-                await self._deliver(desk, parts)
+            return False
+        wanted = {tp for tp in list(self._thread.cursors) if tp.topic in desk.topics}
+        if not wanted or not self._may_fetch(desk):  # an empty set would fetch from all
+            await self._room(desk, FETCH_BUSY_S)
+            return True
+        enough = asyncio.Event()
+        fetching = asyncio.ensure_future(self.in_thread(self._thread.fetch(wanted, FETCH_S, enough)))
+        while not desk.has_room():
+            await self._room(desk, FETCH_BUSY_S)
+        self._thread.thread_loop.call_soon_threadsafe(enough.set)
+        parts: list[Stamped] = await fetching
+        if parts:
+            await self._deliver(desk, parts)
+        return sum(part.size_bytes for part in parts) >= MUCH_BYTES
 
-    def _desks_with_room(self) -> list[Desk]:
-        if sum(desk.waiting_bytes() for desk in self.app.desks) >= self.app.pace.waiting_max_bytes:
-            return [desk for desk in self.app.desks if desk.empty()]
-        return [desk for desk in self.app.desks if desk.has_room()]
+    async def _room(self, desk: Desk, seconds: float) -> None:
+        """Until the desk says that something is done, at most so long."""
+        desk.fetch.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(desk.fetch.wait(), seconds)
+
+    def _may_fetch(self, desk: Desk) -> bool:
+        held = sum(each.waiting_bytes() for each in self.app.desks)
+        return desk.empty() or (desk.few() and held < self.app.pace.waiting_max_bytes)
 
     async def _deliver(self, desk: Desk, parts: Sequence[Stamped]) -> None:
         while not self.flow_active:  # delivered while suspended it would be cancelled, and gone

@@ -30,6 +30,19 @@ class Batch:
     values: Sequence[bytes | None]
     headers: Sequence[Sequence[tuple[str, bytes]]]
 
+    def then(self, later: Batch) -> Batch:
+        """Both as one; `later` starts where this one ends."""
+        assert later.start == self.next, f"{self.topic}[{self.partition}]: {later.start} does not follow {self.next}"
+        return replace(
+            later,
+            start=self.start,
+            offsets=[*self.offsets, *later.offsets],
+            timestamps=[*self.timestamps, *later.timestamps],
+            keys=[*self.keys, *later.keys],
+            values=[*self.values, *later.values],
+            headers=[*self.headers, *later.headers],
+        )
+
     def after(self, count: int) -> Batch:
         """What follows its first `count` records; there is such."""
         return replace(

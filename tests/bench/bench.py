@@ -59,7 +59,7 @@ class Bench:
         } | dict(pair.split("=", 1) for pair in chosen.set)
         self.at = Installation(self.kafka.bootstrap, self.redis.url, self.folder, **settings)
         self.producer = Producer(
-            {"bootstrap.servers": self.kafka.bootstrap, "linger.ms": 1, "queue.buffering.max.messages": 1_000_000}
+            {"bootstrap.servers": self.kafka.bootstrap, "linger.ms": 5, "queue.buffering.max.messages": 1_000_000}
         )
         self.shop = Shop(random.Random(7))
         self.worker = Team(self.at, chosen.workers, chosen.split)

@@ -189,7 +189,7 @@ class Field:
         self.create(topic)
         with self.running(peer, name, topic, peer.latency or peer.command) as child:
             shop = Shop(Random(7))
-            producer = Producer({"bootstrap.servers": self.bootstrap, "linger.ms": 1, "partitioner": "murmur2_random",
+            producer = Producer({"bootstrap.servers": self.bootstrap, "linger.ms": 5, "partitioner": "murmur2_random",
                                  "queue.buffering.max.messages": 1_000_000})  # fmt: skip
             warm = max(1_000, int(WARM_ORDERS * peer.share))
             lines = 0

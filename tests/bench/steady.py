@@ -25,7 +25,8 @@ def paced(rate: int, seconds: float, poll: Callable[[float], object]) -> Iterato
     begun = time.monotonic()
     for n in range(round(rate * seconds)):
         while (wait := begun + n / rate - time.monotonic()) > 0:
-            poll(min(wait, 0.001))
+            poll(0.0)
+            time.sleep(min(wait, 0.001))  # not in `poll`: librdkafka counts whole milliseconds, and would spin
         yield n
 
 
@@ -80,7 +81,7 @@ class Watcher:
     def _read(self) -> None:
         options = {"bootstrap.servers": self._bootstrap, "group.id": f"{self._topic}-watch"}
         options |= {"auto.offset.reset": "latest", "isolation.level": "read_committed"}
-        consumer = Consumer(options | {"enable.auto.commit": False, "fetch.wait.max.ms": 10})
+        consumer = Consumer(options | {"enable.auto.commit": False, "fetch.wait.max.ms": 100})
         consumer.subscribe([self._topic])
         deadline = time.monotonic() + READY_S
         while not consumer.assignment() and time.monotonic() < deadline:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from faust.types import TP
 
 from stream.transport.app import Config, pace_of
-from stream.transport.desk import POLLS_AHEAD, Desk, Stamped
+from stream.transport.desk import MUCH_BYTES, POLLS_AHEAD, Desk, Stamped
 from stream.transport.port import Batch
 
 
@@ -33,14 +33,26 @@ def part(shelf: int, start: int, size_bytes: int = 100) -> Stamped:
 def test_a_desk_holds_one_poll_in_hand_and_one_waiting() -> None:
     """The third waits in the consumer; a poll that is done makes room and says so."""
     desk = Desk(Nothing())
-    polls = [desk.bring([part(0, i), part(1, i)]) for i in range(POLLS_AHEAD)]
+    polls = [desk.bring([part(0, i, MUCH_BYTES), part(1, i)]) for i in range(POLLS_AHEAD)]
     assert not desk.has_room()
-    assert desk.waiting_bytes() == POLLS_AHEAD * 200
+    assert not desk.few()
+    assert desk.waiting_bytes() == POLLS_AHEAD * (MUCH_BYTES + 100)
     assert polls[0].records == 2
     desk.done(polls[0])
     assert desk.has_room()
     assert desk.room.is_set()
-    assert desk.waiting_bytes() == (POLLS_AHEAD - 1) * 200
+    assert desk.fetch.is_set()
+    assert desk.waiting_bytes() == (POLLS_AHEAD - 1) * (MUCH_BYTES + 100)
+
+
+def test_a_small_poll_does_not_wait_on_the_desk() -> None:
+    """Another may be fetched, and is brought with all that came meanwhile, once nothing is in hand."""
+    desk = Desk(Nothing())
+    poll = desk.bring([part(0, 0), part(1, 0)])
+    assert desk.few()
+    assert not desk.has_room()
+    desk.done(poll)
+    assert desk.has_room()
 
 
 def test_a_poll_is_forgotten_that_waits_while_nobody_works() -> None:
