@@ -298,8 +298,11 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
             return True
         enough = asyncio.Event()
         fetching = asyncio.ensure_future(self.in_thread(self._thread.fetch(wanted, FETCH_S, enough)))
-        while not desk.has_room():
+        lost = False  # a poll that never came to its agent is known by the next one: bring that
+        while not desk.has_room() and not lost:
+            forgotten = desk.forgotten()
             await self._room(desk, FETCH_BUSY_S)
+            lost = forgotten > 0 and forgotten == desk.forgotten()
         self._thread.thread_loop.call_soon_threadsafe(enough.set)
         parts: list[Stamped] = await fetching
         if parts:
