@@ -256,7 +256,7 @@ class Relay:
             async with asyncio.timeout(self._limits.note_within_s):
                 await self._ledger.sent(self._held, *noting)
         except (Away, TimeoutError) as error:
-            log.warning("relay %d could not note what is published: %s", self.shelf, error)
+            log.warning("relay %d could not note what is published: %r", self.shelf, error)
             return
         self._noted = noting
         self.counters.notes += 1
