@@ -298,16 +298,23 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
             return True
         enough = asyncio.Event()
         fetching = asyncio.ensure_future(self.in_thread(self._thread.fetch(wanted, FETCH_S, enough)))
-        lost = False  # a poll that never came to its agent is known by the next one: bring that
+        try:
+            await self._until_room(desk)
+            self._thread.thread_loop.call_soon_threadsafe(enough.set)
+            parts: list[Stamped] = await fetching
+        finally:
+            fetching.cancel()  # a rebalance ends this loop: a fetch left behind would drain what the next one asks for
+        if parts:
+            await self._deliver(desk, parts)
+        return sum(part.size_bytes for part in parts) >= MUCH_BYTES
+
+    async def _until_room(self, desk: Desk) -> None:
+        """Until a poll may be brought: there is room, or one there never came to its agent, which the next shows."""
+        lost = False
         while not desk.has_room() and not lost:
             forgotten = desk.forgotten()
             await self._room(desk, FETCH_BUSY_S)
             lost = forgotten > 0 and forgotten == desk.forgotten()
-        self._thread.thread_loop.call_soon_threadsafe(enough.set)
-        parts: list[Stamped] = await fetching
-        if parts:
-            await self._deliver(desk, parts)
-        return sum(part.size_bytes for part in parts) >= MUCH_BYTES
 
     async def _room(self, desk: Desk, seconds: float) -> None:
         """Until the desk says that something is done, at most so long."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from stream.transport.desk import Stamped
-from stream.transport.driver import BRIEF_WAIT_MS, _ask, joined
+from stream.transport.desk import Desk, Stamped
+from stream.transport.driver import BRIEF_WAIT_MS, Consumer, _ask, joined
 from stream.transport.port import Batch
+from tests.stream.transport.test_desk import Nothing
 
 A, B = TP("ns.orders", 0), TP("ns.orders", 1)
 
@@ -85,3 +87,35 @@ def test_a_fetch_beside_what_is_unread_is_brief() -> None:
 def test_a_fetch_that_is_done_and_still_noted_is_looked_at_again_at_once() -> None:
     """aiokafka forgets a fetch by a callback that may come after it looked: it would wait 0.2 s for nothing."""
     assert asked(fetcher(unread=0, in_flight=1, pending=0)) == (50, 0.0)
+
+
+def test_a_rebalance_leaves_no_fetch_behind() -> None:
+    """It ends the loop that fetches; a fetch that went on would drain what the loop after it is to bring."""
+
+    async def story() -> None:
+        ended = asyncio.Event()
+
+        async def fetch(_wanted: object, _timeout: float, enough: asyncio.Event) -> list[Stamped]:
+            try:
+                await enough.wait()
+            finally:
+                ended.set()
+            return []
+
+        desk = Desk(Nothing())
+        desk.bring([part(A, range(3, 4))])  # small, and in hand: the next fetch waits for room
+        thread = SimpleNamespace(
+            fetch=fetch, cursors={TP("ns.sku-events", 0): 4}, thread_loop=asyncio.get_running_loop()
+        )
+        consumer: Any = SimpleNamespace(flow_active=True, _thread=thread, in_thread=asyncio.ensure_future)
+        consumer._may_fetch = lambda _: True
+        for name in ("_until_room", "_room"):
+            setattr(consumer, name, getattr(Consumer, name).__get__(consumer))
+        loop = asyncio.ensure_future(Consumer._fetch_once(consumer, desk))
+        await asyncio.sleep(0.01)
+        assert not ended.is_set()
+        loop.cancel()
+        await asyncio.wait({loop})
+        await asyncio.wait_for(ended.wait(), 5)
+
+    asyncio.run(story())
