@@ -44,6 +44,7 @@ def test_every_field_of_a_room_can_be_set() -> None:
         "plan_days",
         "forecast_days",
         "force_slow",
+        "silent",
         "policy",
         "end_slack",
         "client_id",
