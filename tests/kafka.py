@@ -174,8 +174,9 @@ class LocalKafka:
         self.child.kill()
 
     def pause(self) -> None:
-        """SIGSTOP: the broker is away, its connections stay open."""
+        """SIGSTOP: the broker is away, its connections stay open. Returns once every thread of it stands."""
         self.child.signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.child.pid, os.WSTOPPED)  # until then it may answer what is sent at once
 
     def resume(self) -> None:
         """SIGCONT."""
