@@ -46,9 +46,7 @@ RECORDS_AHEAD = 50  # while a sweep is pending: their rows are brought up to dat
 ROUNDS_OUT = 3  # of the loop, until a write that was begun is on its way to Redis
 SLICE_S = 0.025  # of a sweep, folding and packing: what an event waits that comes meanwhile
 LEAST_ROWS = 64  # of a slice: the calls of numpy that fewer take cost as much as closing these
-SWEPT_AHEAD = (
-    300  # a sweep goes on once no more of its messages are unpublished: an alert waits behind them, some 20 ms
-)
+SWEPT_AHEAD = 300  # a sweep goes on once no more of its messages are unpublished: an alert waits 20 ms behind them
 QUIET_S = 0.5  # nothing came for this long: a quiet moment
 LOOK_S = 5.0  # at quiet moments: whether shelves are as we left them, one small read
 

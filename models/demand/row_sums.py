@@ -77,6 +77,7 @@ PRIOR_ERROR = 0.35  # of the row's scale
 BASES = 9
 
 REGRESSION, POOLED, FIRST_GUEST = 0, 1, 2
+LEAST_COST = 0.05  # over that of the pooled errors
 LEAST_SHARE = 0.1  # a member that is out keeps a word: it is the one that does not break
 LEAST_PART = 0.05  # of the regression and the pooled errors each, at any level
 LOSS_KEPT = 0.98  # of a row's own losses, a horizon
@@ -307,10 +308,10 @@ def shares(cost: Floats, present: Floats, share: Floats) -> None:
     least = np.inf
     for e in range(len(cost)):
         if present[e] > 0:
-            least = min(least, max(cost[e], 0.05))
+            least = min(least, max(cost[e], LEAST_COST))
     total = 0.0
     for e in range(len(cost)):
-        ratio = least / max(cost[e], 0.05) if present[e] > 0 else 0.0
+        ratio = least / max(cost[e], LEAST_COST) if present[e] > 0 else 0.0
         square = ratio * ratio
         fourth = square * square
         share[e] = fourth * fourth

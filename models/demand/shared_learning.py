@@ -35,6 +35,7 @@ from models.demand.row_sums import (
     FIRST_GUEST,
     GROUPS,
     LARGEST,
+    LEAST_COST,
     LEAST_SHARE,
     LEVEL_AT,
     POOLED,
@@ -339,7 +340,7 @@ def _learn_lean(out: Shared, band: int, lessons: Told, target: Floats, size: Int
     """
     told = quantiles_of(lessons["told"][:, :FIRST_GUEST])
     excess, _ = expert_excess(out, band)
-    odds = _eighth(1.0 / np.maximum(1.0 + excess[:, REGRESSION], 0.05))[:, None] * _exp(out["lean"][band])
+    odds = _eighth(1.0 / np.maximum(1.0 + excess[:, REGRESSION], LEAST_COST))[:, None] * _exp(out["lean"][band])
     part = np.clip(odds / (1.0 + odds), LEAST_SHARE, 1.0 - LEAST_SHARE)[size]
     apart = told[:, REGRESSION] - told[:, POOLED]
     over = target[:, None] < told[:, POOLED] + part * apart

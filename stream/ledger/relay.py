@@ -89,10 +89,9 @@ class Relay:
         self._ledger, self._publisher, self._held = ledger, publisher, held
         self._on_failure, self._limits = on_failure, limits or Limits()
         self._next = held.next_out  # sequence number of the next message offered
-        self._through = -1  # sequence number through which all is published
         self._ends: dict[str, int] = {}  # outgoing topic -> where its partition ends, as far as we know
         self._floors = dict(held.published)  # outgoing topic -> offset below which nothing needs to be looked for
-        self._noted = (self._through, dict(self._floors))
+        self._noted = (self.through, dict(self._floors))
         self._noted_at_s = 0.0
         self._unmatched = Unmatched(Tail())
         self._hurry, self._oldest_at_s = len(self.waiting) > 0, 0.0
@@ -241,14 +240,14 @@ class Relay:
             self.counters.transactions += 1
         self.counters.published += len(fresh)
         self.counters.skipped += len(batch) - len(fresh)
-        self._through, self._floors = batch[-1][0], self._unmatched.floors(self._ends)
+        self._floors = self._unmatched.floors(self._ends)
         self.waiting.drop(len(batch))
         self._hurry = self._hurry and len(self.waiting) > 0
         self._moved.set()
 
     async def _note(self) -> None:
         """Tell the ledger how far we are. Away is no matter: the next note says it all again."""
-        noting = (self._through, dict(self._floors))
+        noting = (self.through, dict(self._floors))
         self._noted_at_s = asyncio.get_running_loop().time()
         if noting == self._noted:
             return
@@ -279,7 +278,7 @@ class Relay:
 
     def _note_due_in_s(self) -> float | None:
         """Seconds until the next note; None when there is nothing to note."""
-        if self._noted == (self._through, self._floors):
+        if self._noted == (self.through, self._floors):
             return None
         return max(0.0, self._noted_at_s + self._limits.note_every_s - asyncio.get_running_loop().time())
 

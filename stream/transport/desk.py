@@ -36,6 +36,11 @@ class Stamped(NamedTuple):
         return self._replace(batch=self.batch.then(later.batch), size_bytes=self.size_bytes + later.size_bytes)
 
 
+def size_of(parts: Sequence[Stamped]) -> int:
+    """Bytes of their keys and values."""
+    return sum(part.size_bytes for part in parts)
+
+
 @dataclass(frozen=True)
 class Poll:
     """What one fetch brought for one desk: the value of the one message its agent gets."""
@@ -47,7 +52,7 @@ class Poll:
     @property
     def size_bytes(self) -> int:
         """Bytes of keys and values."""
-        return sum(part.size_bytes for part in self.parts)
+        return size_of(self.parts)
 
     @property
     def records(self) -> int:

@@ -32,7 +32,7 @@ from mode.threads import WorkerThread
 
 from stream.errors import Fenced, PartitionsChanged, RecordsGone
 from stream.transport.bounds import GONE_HINT, check_in_log
-from stream.transport.desk import MUCH_BYTES, Desk, Stamped
+from stream.transport.desk import MUCH_BYTES, Desk, Stamped, size_of
 from stream.transport.port import Batch
 
 SCHEME = "restock"
@@ -132,7 +132,7 @@ class Thread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
         Little of it, and it is drained again and again until `enough`: nothing is asked for that lies here unread.
         """
         parts = await self._drain(wanted, timeout)
-        while parts and sum(part.size_bytes for part in parts) < MUCH_BYTES and not enough.is_set():
+        while parts and size_of(parts) < MUCH_BYTES and not enough.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(enough.wait(), MORE_S)
             parts = joined(parts, await self._drain(wanted, 0.0))
@@ -281,15 +281,15 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
             while not self.should_stop and not fetcher.should_stop:
                 await asyncio.sleep(next_s - clock())
                 begun_s = clock()
-                much = await self._fetch_once(desk)
-                next_s = 0.0 if much else begun_s + PACE_S
+                at_once = await self._fetch_once(desk)
+                next_s = 0.0 if at_once else begun_s + PACE_S
         except asyncio.CancelledError:
             raise
         except Exception as error:
             self.app.doom(error)
 
     async def _fetch_once(self, desk: Desk) -> bool:
-        """Bring one poll, once there is room; whether it is a large one."""
+        """Bring one poll, once there is room; whether to go on at once: it was a large one, or none was fetched."""
         if not self.flow_active:
             await self.wait(self.can_resume_flow)
             return False
@@ -307,7 +307,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
             fetching.cancel()  # a rebalance ends this loop: a fetch left behind would drain what the next one asks for
         if parts:
             await self._deliver(desk, parts)
-        return sum(part.size_bytes for part in parts) >= MUCH_BYTES
+        return size_of(parts) >= MUCH_BYTES
 
     async def _until_room(self, desk: Desk) -> None:
         """Until a poll may be brought: there is room, or one there never came to its agent, which the next shows."""

@@ -218,7 +218,6 @@ def steady(
             order_id, value, body = shop.order(at_ms, shop.lines())
             keys = [(f"{line['sku']}@{line['location']}", text_from_ms(at_ms)) for line in body]
             _put(producer, orders, order_id, value, stamps.on_delivery(keys))
-            producer.poll(0)
         producer.flush(30)
     return stamps.took_ms()
 
