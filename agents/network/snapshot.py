@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from agents.planner.config import PlannerConfig
 from agents.planner.keeping import begun_with, load
-from agents.planner.shelf import Shelf, unpacked
+from agents.planner.packing import unpacked
+from agents.planner.shelf import Shelf
 from stream.ledger.port import SECTIONS, Fields, Ledger
 
 SLICE_ROWS = 2_000  # forecasts read at once: 2 MB, some 5 ms of Redis' one thread

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from agents.planner.records import gathered, joined
 from models.demand import baseline
 from models.demand.contract import Family, Shared, Told
 
@@ -133,8 +134,8 @@ class Settled:
         if not self._told:
             return
         rows = np.concatenate([rows for rows, _ in self._told])
-        told = np.concatenate([told for _, told in self._told])
-        self.next = self.family.settle(self.shared, told[np.argsort(self._rank(keys)[rows], kind="stable")])
+        told = joined([told for _, told in self._told])
+        self.next = self.family.settle(self.shared, gathered(told, np.argsort(self._rank(keys)[rows], kind="stable")))
         self._changed.append((b"next:", self.next))
         self._gone_told = max(self._gone_told, self._kept_told)
         self._told, self._kept_told = [], 0

@@ -94,6 +94,12 @@ class FactBook:
             self._parsed[name] = orjson.loads(self.facts[name])
         return self._parsed[name]
 
+    def stated(self, kind: str) -> set[Any]:
+        """Of whom there is a fact of this kind: names, or (SKU, location) of policies."""
+        head = f'["{kind}",'
+        keys = [tuple(orjson.loads(key))[1:] for key in self.facts if key.startswith(head)]
+        return {key[0] if len(key) == 1 else key for key in keys}
+
     def zone(self, location: str) -> str:
         """The IANA time zone of a location."""
         return str(self.get("location", location).get("timezone") or "UTC")

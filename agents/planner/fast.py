@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from agents.planner.config import LONG_AGO
 from agents.planner.journal import NO_DAY
+from agents.planner.records import gathered
 from agents.planner.shelf import Rows, Shelf
 from stream.events.kinds import Flag, Kind
 
@@ -65,7 +66,7 @@ def _run_many(shelf: Shelf, lines: Lines, offset: int) -> Moved:
     rows = row[starts]  # each once
     assert len(np.unique(rows)) == len(rows), "a row twice in one lot: += would keep only the last"
     sizes = np.diff(np.r_[starts, n])
-    h = shelf.hot[rows]
+    h = gathered(shelf.hot, rows)
     kind, milli, at = lines.kind[order], lines.milli[order], lines.occurred_ms[order]
     placed, fulfilled, returned = (kind == k for k in (Kind.ORDER_PLACED, Kind.ORDER_FULFILLED, Kind.ORDER_RETURNED))
     at_once = placed & (lines.flags[order] & Flag.SOLD_AT_ONCE > 0)
@@ -188,7 +189,7 @@ def _run_few(shelf: Shelf, lines: Lines, offset: int) -> Moved:
 
 def _few(shelf: Shelf, rows: list[int]) -> list[_Few]:
     at = np.array(rows, np.int64)
-    h = shelf.hot[at]
+    h = gathered(shelf.hot, at)
     numbers = zip(*(h[name].tolist() for name in _READ), strict=True)
     receives = _takes_receipts(h).tolist()
     return list(map(_Few, shelf.guard_lo[at].tolist(), shelf.guard_hi[at].tolist(), receives, numbers))

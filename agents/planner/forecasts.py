@@ -16,6 +16,7 @@ import orjson
 
 from agents.planner import forecast_text, messages
 from agents.planner.plan import Wanted
+from agents.planner.records import gathered
 from agents.planner.shelf import LEARNING, Rows, Shelf
 from stream.events.instants import text_from_ms as instant
 from stream.events.outgoing import Outgoing
@@ -45,7 +46,7 @@ def made(shelf: Shelf, rows: Rows, before: npt.NDArray[np.void], wanted: Wanted,
     moments = list(zip(end_ms[first].tolist(), day[first].tolist(), strict=True))
     texts = [_texts(*moment) for moment in moments]
     names = [orjson.dumps(name) for row in numbers.tolist() for name in reversed(shelf.names[row])]
-    explained = shelf.family.explain(shelf.model[numbers], shelf.commons.shared)
+    explained = shelf.family.explain(gathered(shelf.model, numbers), shelf.commons.shared)
     horizons = [j for j in range(wanted.days.shape[1]) if j != _IMMINENT]
     sums = np.concatenate([wanted.made.mean_sum_units[:, :, None], wanted.made.quantile_sum_units], axis=2)
     data = forecast_text.write(
@@ -72,7 +73,7 @@ def made(shelf: Shelf, rows: Rows, before: npt.NDArray[np.void], wanted: Wanted,
 
 def _news(shelf: Shelf, rows: Rows, before: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
     """Which rows are to be told: shape (n,)."""
-    now = shelf.hot[rows]
+    now = gathered(shelf.hot, rows)
     learning = now["flags"] & LEARNING > 0
     if shelf.config.forecasts == "daily":
         return np.asarray(learning)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from agents.planner.alerts import CRITICAL
 from agents.planner.config import LONG_AGO, NEVER
 from agents.planner.machine import shift_of
+from agents.planner.records import gathered
 from agents.planner.shelf import Rows, Shelf
 
 Ints = npt.NDArray[np.int64]
@@ -24,14 +25,14 @@ def slack(share: float, threshold: Ints) -> Ints:
 
 def bounds(shelf: Shelf, rows: Rows) -> tuple[Ints, Ints]:
     """(lo, hi): while lo < available < hi, `settle` would do nothing; shapes (n,)."""
-    h = shelf.hot[rows]
+    h = gathered(shelf.hot, rows)
     lo, hi = np.full(len(rows), LONG_AGO, np.int64), np.full(len(rows), NEVER, np.int64)
     if not shelf.live:
         return lo, hi
     point, held = h["reorder_point"], h["in_transit"] + h["on_order"]
     if not shelf.config.silent:
         _alerts(shelf, h, lo, hi)
-    orders = _orderable(shelf, rows) & (shelf.policy[rows]["periodic"] == 0)
+    orders = _orderable(shelf, rows) & (shelf.policy["periodic"][rows] == 0)
     least = np.minimum(point, h["order_up_to"] - 1) - held - h["proposed"] - shelf.moving(rows)
     np.copyto(lo, np.maximum(lo, least), where=orders)
     return lo, hi
@@ -70,14 +71,14 @@ def _alerts(shelf: Shelf, h: npt.NDArray[np.void], lo: Ints, hi: Ints) -> None:
 
 
 def _orderable(shelf: Shelf, rows: Rows) -> npt.NDArray[np.bool_]:
-    policy = shelf.policy[rows]
+    policy = gathered(shelf.policy, rows)
     day = shelf.hot["day"][rows]
     return np.asarray((policy["orderable"] > 0) & (policy["order_from"] <= day) & (day <= policy["last_buy_day"]))
 
 
 def _reviews(shelf: Shelf, rows: Rows) -> npt.NDArray[np.bool_]:
     """Rows that order only as a day closes, and may as this one does: as `machine.Row.reviews`."""
-    policy = shelf.policy[rows]
+    policy = gathered(shelf.policy, rows)
     due = shelf.hot["day"][rows] % np.maximum(policy["review_days"].astype(np.int64), 1) == 0
     return np.asarray(_orderable(shelf, rows) & (policy["periodic"] > 0) & due)
 
@@ -88,7 +89,7 @@ def unsettled(shelf: Shelf, rows: Rows, closing: bool = False) -> npt.NDArray[np
     shelf.guard_lo[rows], shelf.guard_hi[rows] = lo, hi
     if not shelf.live:
         return np.zeros(len(rows), np.bool_)
-    h = shelf.hot[rows]
+    h = gathered(shelf.hot, rows)
     available = h["on_hand"] - h["allocated"]
     may = (available <= lo) | (available >= hi)
     if not shelf.config.silent:

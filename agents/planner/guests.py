@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agents.planner import wakes
+from agents.planner.records import gathered, put
 from agents.planner.shelf import Rows, Shelf
 from models.demand.row_sums import GUEST_AGE
 from stream.events.kinds import SLOW_LANE
@@ -46,7 +47,7 @@ def take_over(shelf: Shelf, said: Outlooks) -> list[Outgoing]:
     rows = rows[good]
     if len(rows):
         word = (as_of[good], horizons[good], quantiles[good], np.array(said.head.levels))
-        shelf.model[rows] = shelf.family.adopt(shelf.model[rows], guest, *word)
+        put(shelf.model, rows, shelf.family.adopt(gathered(shelf.model, rows), guest, *word))
         shelf.dirty_model[rows] = True
         shelf.counters[f"guests_adopted:{said.head.guest}"] += len(rows)
     return out
@@ -93,7 +94,7 @@ def _of_known_rows(shelf: Shelf, said: Outlooks) -> tuple[Rows, Rows, Floats, Ro
 def _lawful(shelf: Shelf, rows: Rows, guest: int, as_of: Rows, horizons: Rows, quantiles: Floats) -> Bools:
     """Which rows may take it over (n,); the others are counted by reason."""
     age = shelf.hot["day"][rows] - 1 - as_of
-    before = shelf.family.heard(shelf.model[rows])[:, guest]
+    before = shelf.family.heard(gathered(shelf.model, rows))[:, guest]
     most = (most_units(shelf, rows)[:, None] * horizons)[:, :, None] * (1.0 + MICRO)
     with np.errstate(invalid="ignore"):  # NaN is neither over nor under: it is no lawful quantile
         bounded: Bools = np.asarray(((quantiles >= 0.0) & (quantiles <= most)).all(axis=(1, 2)))

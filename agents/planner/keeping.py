@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import orjson
 
-from agents.planner import guards, versions, wakes
+from agents.planner import guards, restoring, versions, wakes
 from agents.planner.config import PlannerConfig
 from agents.planner.shelf import Rows, Shelf, Wake
 from agents.planner.view import readable
@@ -130,8 +130,7 @@ def load(config: PlannerConfig, sections: Mapping[str, Mapping[bytes, bytes]], o
     first, horizon_ms = orjson.loads(kept[b"journal"])
     shelf.journal.load(dict(sections.get("journal", {})), first, horizon_ms)
     shelf.carts.load(dict(sections.get("carts", {})))
-    hot, model = sections.get("hot", {}), sections.get("model", {})
-    shelf.add_packed([(key, value, model[key]) for key, value in hot.items()])
+    restoring.add_packed(shelf, sections.get("hot", {}), sections.get("model", {}))
     shelf.add_transfers(sections.get("transfers", {}))
     rows: Rows = np.arange(shelf.n)
     if shelf.n:

@@ -1,6 +1,6 @@
 """The slow lane: one row, one event at a time, in plain integers. What a row is, and every rule about it.
 
-A `Row` is a row of the shelf taken out of the arrays: attributes named as in `shelf.HOT`, plus its orders, alerts and
+A `Row` is a row of the shelf taken out of the arrays: attributes named as in `packing.HOT`, plus its orders, alerts and
 days kept aside. `apply` gives an event its physical effect; `settle` then decides. Both are functions of the row, the
 event and the shelf's facts, so a replay decides the same.
 """
@@ -19,7 +19,9 @@ from agents.planner.config import HISTORY_DAYS, NEVER
 from agents.planner.facts import POLICY
 from agents.planner.journal import NO_DAY, LateMove
 from agents.planner.lead_times import LEARNT_FROM, Wait
-from agents.planner.shelf import CLOSED_ONCE, FIELDS, HOT, Ahead, Alert, Order, Rows, Shelf, Transfer
+from agents.planner.packing import HOT
+from agents.planner.records import put
+from agents.planner.shelf import CLOSED_ONCE, FIELDS, Ahead, Alert, Order, Rows, Shelf, Transfer
 from models.stock import reorder
 from stream.events.cloudevents import dead_letter
 from stream.events.instants import text_from_ms as instant
@@ -73,7 +75,7 @@ class Effect(NamedTuple):
 class Row(msgspec.Struct, eq=False):
     """A row of the shelf, taken out. (A Struct is made of a tuple, and gives one back, in a microsecond.)"""
 
-    # as shelf.HOT, in its order
+    # as packing.HOT, in its order
     on_hand: int
     allocated: int
     in_transit: int
@@ -182,7 +184,7 @@ class Row(msgspec.Struct, eq=False):
         self.transfers_moved = True
 
 
-assert Row.__struct_fields__[: len(FIELDS)] == FIELDS, "a row's numbers are declared in the order of shelf.HOT"
+assert Row.__struct_fields__[: len(FIELDS)] == FIELDS, "a row's numbers are declared in the order of packing.HOT"
 
 
 def take(shelf: Shelf, numbers: list[int]) -> dict[int, Row]:
@@ -209,7 +211,7 @@ def put_back(shelf: Shelf, rows: dict[int, Row]) -> Rows:
     for row in rows.values():
         row.alerting = sum(a.severity << shift_of(kind) for kind, a in row.alerts.items())
     values = [msgspec.structs.astuple(row)[: len(FIELDS)] for row in rows.values()]
-    shelf.hot[numbers] = np.array(values, HOT)
+    put(shelf.hot, numbers, np.array(values, HOT))
     for n, row in rows.items():
         shelf.tails.pop(n, None)
         for kept, where in ((row.orders, shelf.orders), (row.alerts, shelf.alerts), (row.ahead, shelf.ahead)):

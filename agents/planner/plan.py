@@ -11,6 +11,7 @@ from scipy.special import ndtri
 from agents.planner import alerts, learning
 from agents.planner.config import NEVER
 from agents.planner.machine import Row
+from agents.planner.records import gathered
 from agents.planner.shelf import Rows, Shelf
 from agents.planner.versions import FIRST
 from models.demand.contract import Outlook
@@ -58,7 +59,7 @@ def replan(shelf: Shelf, rows: Rows, now_ms: Rows, also_days: tuple[int, ...] = 
     The reorder point is the promised quantile of demand over lead time plus review. Order-up-to lies an EOQ above it
     where order cost, unit cost and holding rate are known, else a set cover.
     """
-    hot, p = shelf.hot, shelf.policy[rows]
+    hot, p = shelf.hot, gathered(shelf.policy, rows)
     days = p["lead_days"].copy()
     for i, row in enumerate(() if shelf.config.silent else rows.tolist()):
         if row in shelf.orders:
@@ -82,7 +83,7 @@ def replan(shelf: Shelf, rows: Rows, now_ms: Rows, also_days: tuple[int, ...] = 
 
 def _wanted_1(shelf: Shelf, rows: Rows, wait_days: Rows, also_days: tuple[int, ...]) -> Wanted:
     """Version 1: a lead time that varies adds z * rate * sd(lead) in quadrature to the safety stock."""
-    p = shelf.policy[rows]
+    p = gathered(shelf.policy, rows)
     days = np.concatenate([horizon_days(shelf, rows)[:, None], _fixed(also_days, len(rows))], axis=1)
     made = outlook(shelf, rows, days, LEVELS)
     mean = made.mean_sum_units[:, 0]
@@ -99,7 +100,7 @@ def _wanted_1(shelf: Shelf, rows: Rows, wait_days: Rows, also_days: tuple[int, .
 
 def _wanted(shelf: Shelf, rows: Rows, wait_days: Rows, also_days: tuple[int, ...]) -> Wanted:
     """One outlook over all that is asked; a lead time that varies makes a mixture of the sums over several lengths."""
-    p = shelf.policy[rows]
+    p = gathered(shelf.policy, rows)
     days = [horizon_days(shelf, rows)[:, None], wait_days[:, None], _fixed(also_days, len(rows))]
     asked = np.concatenate(days, axis=1)
     levels = np.unique(np.append(LEVELS, 1.0 - shelf.config.stockout_limit))
@@ -135,7 +136,7 @@ def _imminent(shelf: Shelf, rows: Rows, wait_days: Rows, open_day: Rows | None =
 
 def outlook(shelf: Shelf, rows: Rows, horizons: Rows, levels: Floats, open_day: Rows | None = None) -> Outlook:
     """What is expected of rows over each of `horizons` (n, J) after their last closed day, at `levels` (K,)."""
-    state, day = shelf.model[rows], (shelf.hot["day"][rows] if open_day is None else open_day) - 1
+    state, day = gathered(shelf.model, rows), (shelf.hot["day"][rows] if open_day is None else open_day) - 1
     return shelf.family.outlook(state, shelf.commons.shared, day, horizons, learning.ahead(shelf, rows, day), levels)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import orjson
 
 from agents.planner.messages import identity
+from agents.planner.records import gathered
 from agents.planner.shelf import Order, Rows, Shelf
 from stream.events.cloudevents import Envelope, printable
 from stream.events.instants import text_from_ms as instant
@@ -39,7 +40,7 @@ def changed(shelf: Shelf, rows: Rows, cause: str, time_ms: int) -> list[Outgoing
 
 def encoded(shelf: Shelf, rows: Rows) -> list[bytes]:
     """The data of each row as JSON."""
-    h = shelf.hot[rows]
+    h = gathered(shelf.hot, rows)
     columns = zip(
         rows.tolist(),
         h["updated_ms"].tolist(),

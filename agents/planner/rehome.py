@@ -32,7 +32,8 @@ from agents.planner.carts import Cart, pack_cart, unpack_cart
 from agents.planner.config import PlannerConfig
 from agents.planner.journal import ENTRY
 from agents.planner.keeping import load, meta
-from agents.planner.shelf import ROW_BITS, Rows, Shelf
+from agents.planner.packing import NUMBER_BITS
+from agents.planner.shelf import Rows, Shelf
 from stream.events.facts import home_of
 from stream.events.naming import split_row_key
 from stream.events.partition import shelf_of
@@ -112,7 +113,7 @@ def _move_rows(state: Shelf, old: Old, new: Sequence[_New]) -> tuple[Rows, Rows]
     """Each row to its new shelf; the new shelf and the number there of each old number, shape (n,)."""
     hot, model, transfers = (old.sections.get(name, {}) for name in ("hot", "model", "transfers"))
     homes, numbers = np.zeros(len(hot), np.int64), np.zeros(len(hot), np.int64)
-    mask = (1 << ROW_BITS) - 1
+    mask = (1 << NUMBER_BITS) - 1
     for key, packed in sorted(hot.items(), key=lambda item: int.from_bytes(item[1][:4], "little") & mask):
         was = int.from_bytes(packed[:4], "little") & mask
         to = new[shelf_of(split_row_key(key.decode())[0], len(new))]
@@ -131,13 +132,13 @@ def _renumbered(state: Shelf, packed: bytes, number: int, to: _New) -> bytes:
     On another shelf it counts as changed by the moved record and as not sent yet: its position is due in the new
     partition.
     """
-    version = (int.from_bytes(packed[:4], "little") >> ROW_BITS) + 1
+    version = (int.from_bytes(packed[:4], "little") >> NUMBER_BITS) + 1
     layout = versions.version(version).hot
     row = np.frombuffer(packed, layout, 1, 4).copy()
     row["zone"] = to.shelf.zone_id(state.zones[int(row["zone"][0])])
     if to.number != state.config.shelf:
         row["as_of_offset"], row["sent_offset"] = to.moved_at, to.moved_at - 1
-    head = number | (version - 1) << ROW_BITS
+    head = number | (version - 1) << NUMBER_BITS
     return head.to_bytes(4, "little") + row.tobytes() + packed[4 + layout.itemsize :]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from agents.planner.records import gathered
 from agents.planner.shelf import LEARNING, Rows, Shelf
 from models.demand.contract import Verdict
 
@@ -37,7 +38,7 @@ def score(shelf: Shelf, rows: Rows, units: Floats, exposure: Floats, verdict: Ve
     """The open day of rows (n,) closes: `units` (n,) came, of which the share `exposure` (n,) could be seen."""
     if shelf.version < SCORED_FROM:
         return
-    h, counters = shelf.hot[rows], shelf.counters
+    h, counters = gathered(shelf.hot, rows), shelf.counters
     told = h["flags"] & LEARNING > 0
     seen = told & (exposure >= 1.0)
     expected, came = _milli(h["demand_rate"][seen]), _milli(units[seen])

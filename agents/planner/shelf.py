@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from agents.planner import days, segments, versions, young
+from agents.planner import days, packing, segments, versions, young
 from agents.planner.calendar import Plan
 from agents.planner.carts import Carts
 from agents.planner.commons import Commons
@@ -25,15 +25,14 @@ from agents.planner.facts import POLICY, FactBook
 from agents.planner.journal import Journal
 from agents.planner.lead_times import LEARNT_FROM, Key, LeadTimes, Wait
 from agents.planner.names import Names
+from agents.planner.packing import HOT
+from agents.planner.records import gathered
 from models.demand.contract import Family
 from stream.events.naming import row_key, split_row_key
 
 Rows = npt.NDArray[np.int64]
 
-HOT = versions.VERSIONS[-1].hot
 FIELDS = HOT.names or ()
-STATE_FROM = 1 + HISTORY_DAYS * 8  # where forecaster state begins in a packed model
-ROW_BITS = 24  # of the number before a packed row; the rest is its version less one
 
 # bits of `flags`
 CLOSED_ONCE = 1
@@ -155,7 +154,7 @@ class Shelf:
         self.cursor = 0  # number of the SKU it goes on with
         self.offset = -1  # next record of sku-events
         self.clean_through = 0  # rows changed at or after this record may have a stale readable view
-        self._room(1024)
+        self.make_room(1024)
         self.changed_facts: set[str] = set()
         self.kept_meta: dict[bytes, bytes] = {}  # as last written
         # Who knows better than our own stock how much of a day demand could be seen: (rows, days) -> shares.
@@ -171,7 +170,9 @@ class Shelf:
 
     # -- rows -----------------------------------------------------------------------------------------------------
 
-    def _room(self, capacity: int) -> None:
+    def make_room(self, capacity: int) -> None:
+        """Arrays for so many rows, with what is in them."""
+
         def grown(old: npt.NDArray[Any] | None, shape: tuple[int, ...], dtype: Any, fill: Any = 0) -> npt.NDArray[Any]:
             new = np.full(shape, fill, dtype) if fill != 0 else np.zeros(shape, dtype)
             if old is not None:
@@ -232,17 +233,20 @@ class Shelf:
 
     def _add(self, sku: str, location: str) -> int:
         if self.n == self.capacity:
-            self._room(self.capacity * 2)
+            self.make_room(self.capacity * 2)
         row = self.n
         self.n += 1
-        self.names.append((sku, location))
         self.keys.append(row_key(sku, location).encode())
-        self.index[sku, location] = row
         siblings = self.sku_rows.setdefault(sku, [])
         self.sku_number[row] = self.sku_number[siblings[0]] if siblings else len(self.groups)
-        if not siblings:
+        if siblings:
+            sku = self.names[siblings[0]][0]  # a name is kept once
+        else:
             self.groups.append(siblings)
         siblings.append(row)
+        name = sku, self.places[self.places.number(location)]
+        self.names.append(name)
+        self.index[name] = row
         self.set_policy(row)
         self.category[row] = self.facts.category_number(sku, location)
         self.place[row] = self.places.number(location)
@@ -312,11 +316,8 @@ class Shelf:
 
     def pack_hot(self, rows: Rows) -> dict[bytes, bytes | None]:
         """Packed hot values: row number and version (u32), the numbers, then what few rows have."""
-        packed = versions.packed_layout(self.version, HOT, self.hot[rows])
-        whole = np.empty(len(rows), [("number", "<u4"), ("numbers", packed.dtype)])
-        whole["number"], whole["numbers"] = rows | (self.version - 1) << ROW_BITS, packed
-        blob, size, keys = whole.tobytes(), whole.dtype.itemsize, self.keys
-        tails = self.tails
+        blob, size = packing.numbers(self.version, rows, gathered(self.hot, rows))
+        keys, tails = self.keys, self.tails
         out: dict[bytes, bytes | None] = {}
         for at, row in zip(range(0, len(blob), size), rows.tolist(), strict=True):
             tail = tails.get(row)
@@ -352,44 +353,22 @@ class Shelf:
 
     def pack_model(self, rows: Rows) -> dict[bytes, bytes | None]:
         """Packed model values: version u8, closed days, forecaster state."""
-        head = bytes([self.version])
-        return {self.keys[row]: head + self.history[row].tobytes() + self.model[row].tobytes() for row in rows.tolist()}
+        packed = packing.models(self.version, self.family, self.history[rows], gathered(self.model, rows))
+        return dict(zip(map(self.keys.__getitem__, rows.tolist()), packed, strict=True))
 
-    def add_packed(self, packed: list[tuple[bytes, bytes, bytes]]) -> None:
-        """Load rows from (key, hot, model), whatever their order, and bring all to the shelf's version."""
-        packed.sort(key=lambda p: _number(p[1]))
-        self._room(max(1024, len(packed) * 5 // 4))
-        older: dict[int, tuple[list[int], list[bytes]]] = {}  # version -> rows, their packed states
-        for i, (key, hot, model) in enumerate(packed):
-            row = self._add(*split_row_key(key.decode()))
-            assert row == i == _number(hot), f"row numbers of shelf {self.config.shelf} have a gap at {i}"
-            self._unpack_hot(row, hot)
-            self.history[row] = np.frombuffer(model[1:STATE_FROM], np.int64)
-            if model[0] == self.version:
-                self.model[row] = np.frombuffer(model[STATE_FROM:], self.family.row)[0]
-            else:
-                rows, states = older.setdefault(model[0], ([], []))
-                rows.append(row)
-                states.append(model[STATE_FROM:])
-        for since, (rows, states) in older.items():
-            state = np.frombuffer(b"".join(states), versions.version(since).family.row)
-            self.model[rows] = versions.inherited(state, self.phase[rows], since, self.version)
-        segments.apply(self, np.arange(self.n))
-
-    def _unpack_hot(self, row: int, hot: bytes) -> None:
-        self.hot[row], tail = unpacked(hot)
-        if tail:
-            if tail[0] == _FIVE:
-                orders, alerts, ahead, waits, self.signals[row] = _tail_with_signals(tail)
-                if waits:
-                    self.lead_times.waits[row] = waits
-            elif tail[0] == _FOUR:
-                orders, alerts, ahead, self.lead_times.waits[row] = _tail_with_waits(tail)
-            else:
-                orders, alerts, ahead = _tail_decode(tail)
-            for found, where in ((orders, self.orders), (alerts, self.alerts), (ahead, self.ahead)):
-                if found:
-                    where[row] = found  # type: ignore[assignment]
+    def take_tail(self, row: int, tail: bytes) -> None:
+        """What few rows have, as it was packed."""
+        if tail[0] == _FIVE:
+            orders, alerts, ahead, waits, self.signals[row] = _tail_with_signals(tail)
+            if waits:
+                self.lead_times.waits[row] = waits
+        elif tail[0] == _FOUR:
+            orders, alerts, ahead, self.lead_times.waits[row] = _tail_with_waits(tail)
+        else:
+            orders, alerts, ahead = _tail_decode(tail)
+        for found, where in ((orders, self.orders), (alerts, self.alerts), (ahead, self.ahead)):
+            if found:
+                where[row] = found  # type: ignore[assignment]
 
     # -- versions -------------------------------------------------------------------------------------------------
 
@@ -415,20 +394,3 @@ class Shelf:
 
 def _by_key(kept: dict[Any, Any]) -> dict[Any, Any]:
     return kept if len(kept) < 2 else dict(sorted(kept.items()))
-
-
-def unpacked(hot: bytes) -> tuple[Any, bytes]:
-    """The numbers of a packed row, a record of HOT whatever version packed it; and what few rows have."""
-    kept = versions.version((int.from_bytes(hot[:4], "little") >> ROW_BITS) + 1).hot
-    numbers, tail = np.frombuffer(hot, kept, 1, 4), hot[4 + kept.itemsize :]
-    if kept == HOT:
-        return numbers[0], tail
-    whole = np.zeros(1, HOT)
-    for name in kept.names or ():
-        whole[name] = numbers[name]
-    return whole[0], tail
-
-
-def _number(hot: bytes) -> int:
-    """The row's number in the shelf, from its packed values."""
-    return int.from_bytes(hot[:4], "little") & ((1 << ROW_BITS) - 1)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from agents.planner.records import gathered
 from agents.planner.shelf import Rows, Shelf, Transfer, unpack_transfers
 from models.stock import reorder
 from stream.events.instants import text_from_ms as instant
@@ -21,7 +22,7 @@ _QUANTITIES = ["on_hand", "allocated", "on_order", "in_transit", "reorder_point"
 
 def readable(shelf: Shelf, rows: Rows) -> dict[str, dict[str, str] | None]:
     """The readable hash of each row, by `sku@location`; quantities are plain decimals of units."""
-    h = shelf.hot[rows]
+    h = gathered(shelf.hot, rows)
     available = h["on_hand"] - h["allocated"]
     quantities = {name: h[name] for name in _QUANTITIES}
     quantities["available"], quantities["backordered"] = available, np.maximum(-available, 0)
@@ -42,7 +43,7 @@ def readable(shelf: Shelf, rows: Rows) -> dict[str, dict[str, str] | None]:
 
 def position_data(shelf: Shelf, rows: Rows) -> list[dict[str, Any]]:
     """The data of `positions` messages, one a row."""
-    h = shelf.hot[rows]
+    h = gathered(shelf.hot, rows)
     columns = [h[name] for name in _POSITION]
     columns.insert(2, h["on_hand"] - h["allocated"])
     out = []

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from agents.planner import days, forecasts, guards, learning, life, machine, plan, positions, scorecard, signals, young
 from agents.planner.config import HISTORY_DAYS, LONG_AGO, NEVER
 from agents.planner.lead_times import LEARNT_FROM
+from agents.planner.records import gathered, put
 from agents.planner.shelf import CLOSED_ONCE, LEARNING, Ahead, Rows, Shelf, Wake
 from models.demand.row_levels import FULLY_SEEN
 from stream.events.outgoing import Outgoing
@@ -24,7 +25,7 @@ TAUGHT_DAYS = (1 << HISTORY_DAYS) - 1
 
 def refresh_due(shelf: Shelf, rows: Rows) -> None:
     """Set when each row is next due."""
-    h = shelf.hot[rows]
+    h = gathered(shelf.hot, rows)
     due = np.minimum(h["day_end_ms"], h["timer_ms"])
     if shelf.live and shelf.config.positions_interval_ms > 0:
         send = np.where(h["as_of_offset"] > h["sent_offset"], h["sent_ms"] + shelf.config.positions_interval_ms, NEVER)
@@ -223,7 +224,7 @@ def _timers(shelf: Shelf, numbers: Rows, wake: Wake) -> list[Outgoing]:
 def close(shelf: Shelf, rows: Rows, wake: Wake) -> list[Outgoing]:
     """Close the open day of these rows: teach it, move the thresholds, open the next one."""
     hot = shelf.hot
-    h = hot[rows]
+    h = gathered(hot, rows)
     end_ms = h["day_end_ms"]
     if shelf.version >= TAUGHT_FROM:
         hot["taught"][rows] = h["taught"] << 1 & TAUGHT_DAYS
@@ -240,11 +241,11 @@ def close(shelf: Shelf, rows: Rows, wake: Wake) -> list[Outgoing]:
     out = forecasts.made(shelf, rows, h, wanted, wake.cause) if tells else []
     unsettled = rows[guards.unsettled(shelf, rows, closing=True)]
     if len(unsettled):
-        taken = machine.take(shelf, unsettled.tolist())
-        for row in taken.values():
+        several = machine.take(shelf, unsettled.tolist())
+        for row in several.values():
             now_ms = row.day_start_ms
             out += machine.settle(shelf, row, f"{wake.cause}-{now_ms}-close", now_ms, now_ms, closing=True)
-        guards.unsettled(shelf, machine.put_back(shelf, taken))
+        guards.unsettled(shelf, machine.put_back(shelf, several))
     return out
 
 
@@ -256,9 +257,9 @@ def _learn(shelf: Shelf, rows: Rows, units_milli: Rows) -> None:
         return
     units = np.maximum(units_milli, 0) / 1000.0
     day = learning.seen(shelf, rows, units, exposure(shelf, rows), plan.horizons(shelf, rows))
-    closed = shelf.family.close(shelf.model[rows], shelf.commons.shared, day)
+    closed = shelf.family.close(gathered(shelf.model, rows), shelf.commons.shared, day)
     scorecard.score(shelf, rows, units, day.exposure, shelf.family.verdict(closed.told))
-    shelf.model[rows] = closed.state
+    put(shelf.model, rows, closed.state)
     shelf.hot["flags"][rows] |= LEARNING
     if shelf.version >= TAUGHT_FROM:
         shelf.hot["taught"][rows] |= day.exposure >= FULLY_SEEN
@@ -285,7 +286,7 @@ def _learn_waits(shelf: Shelf, rows: Rows, closing: npt.NDArray[np.void]) -> Non
 
 def exposure(shelf: Shelf, rows: Rows) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Share of the open day in which demand could be seen, from the stock at both its ends; shape (n,)."""
-    h = shelf.hot[rows]
+    h = gathered(shelf.hot, rows)
     if shelf.exposure is not None:
         return shelf.exposure(rows, h["day"])
     had, has = h["opening"] > 0, h["opening"] + h["flow0"] > 0
@@ -296,7 +297,7 @@ def exposure(shelf: Shelf, rows: Rows) -> np.ndarray[tuple[int], np.dtype[np.flo
 
 def _next_day(shelf: Shelf, rows: Rows) -> None:
     hot = shelf.hot
-    h = hot[rows]
+    h = gathered(hot, rows)
     hot["day_start_ms"][rows] = h["day_end_ms"]
     hot["opening"][rows] += h["flow0"]
     for now, then in (("flow0", "flow1"), ("units0", "units1"), ("after0", "after1")):

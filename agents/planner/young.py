@@ -39,13 +39,19 @@ def note(shelf: Shelf, row: int) -> None:
     """A row is new, or something was stated of it: whether it may begin as another, and from when on it is ordered."""
     if shelf.version < STARTED_FROM:
         return
-    sku, location = shelf.names[row]
-    item = shelf.facts.get("item", sku)
     if shelf.policy["launch_day"][row] > 0:
         order_from(shelf, np.array([row]))
-    stated = item.get("like_sku") or shelf.policy["launch_day"][row] > 0 or sku in shelf.facts.follows
-    if stated or "new" in (item.get("status"), shelf.facts.get("policy", sku, location).get("status")):
+    if begins(shelf, row) or shelf.names[row][0] in shelf.facts.follows:
         shelf.young.add(row)
+
+
+def begins(shelf: Shelf, row: int) -> bool:
+    """Whether what is stated of a row alone says that it may begin as another."""
+    sku, location = shelf.names[row]
+    item = shelf.facts.get("item", sku)
+    if item.get("like_sku") or shelf.policy["launch_day"][row] > 0:
+        return True
+    return "new" in (item.get("status"), shelf.facts.get("policy", sku, location).get("status"))
 
 
 def told(shelf: Shelf, key: tuple[str, ...]) -> None:

@@ -17,7 +17,7 @@ import redis
 from redis.exceptions import RedisClusterException
 
 from agents import clock
-from agents.planner.shelf import HOT, unpacked
+from agents.planner.packing import HOT, unpacked
 from agents.settings import Settings
 from stream.errors import Away
 from stream.events.instants import text_from_ms

@@ -31,4 +31,6 @@ def split_row_key(key: str) -> tuple[str, str]:
     ('a@b', 'shop 1')
     """
     sku, _, location = key.partition("@")
+    if "%" not in key:
+        return sku, location
     return unquote(sku), unquote(location)

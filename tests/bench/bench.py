@@ -18,7 +18,7 @@ import numpy as np
 import redis
 from confluent_kafka import KafkaException, Producer
 
-from agents.planner.shelf import HOT
+from agents.planner.packing import HOT
 from stream.events.naming import row_key
 from stream.events.partition import partition_of
 from stream.events.topics import full_name

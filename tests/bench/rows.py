@@ -42,6 +42,7 @@ DAY_MS = 86_400_000
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 SHELVES, PLACES, LOT = 4, 10, 8_000
 EVENT_POLLS, EVENT_LINES = 40, 2_000  # polls that are timed and lines in each, over all shelves
+LIVED_ROWS = 20_000  # live their week; beyond, the others are copies of these under names of their own
 STOCK_MILLI = 60_000  # of which a row sells 6 units in the week: few cross their reorder point at a close
 SMALL_MILLI = 10  # so little that 80,000 lines, 80 a row where there are few, do not empty the shop
 ARRIVING_LINES = 5  # a shelf's, that come while a slice of the close is in work
@@ -125,6 +126,43 @@ def planner(ledger: RedisLedger) -> Planner:
     return Planner(ledger, Counted(MemoryTopics()), config)
 
 
+async def populated(rows: int, ledger: RedisLedger, client: redis.Redis) -> tuple[Log, Planner]:
+    """So many rows with a week behind them, and their planner."""
+    log, work = Log(min(rows, LIVED_ROWS), 7), planner(ledger)
+    await work.positions(range(SHELVES))
+    await history(log, work)
+    print(f"{log.each * SHELVES:,} rows have lived a week", file=sys.stderr, flush=True)
+    if rows > LIVED_ROWS:
+        await work.release(range(SHELVES))
+        lived, log.each = log.each, rows // SHELVES
+        for shelf in range(SHELVES):
+            copy_rows(client, shelf, lived, log.each)
+        print(f"{log.each * SHELVES:,} rows are in Redis", file=sys.stderr, flush=True)
+        work = planner(ledger)
+        await work.positions(range(SHELVES))
+    return log, work
+
+
+def copy_rows(client: redis.Redis, shelf: int, lived: int, wanted: int) -> None:
+    """Rows of a shelf that is nobody's, over and over under other names, until there are as many as wanted."""
+    hot, model = f"rows:{{{shelf}}}:hot", f"rows:{{{shelf}}}:model"
+    names = [name(shelf, row) for row in range(lived)]
+    packed = [bytes(numbers) for numbers in client.hmget(hot, names)]
+    models = client.hmget(model, names)
+    for first in range(lived, wanted, LOT):
+        rows = range(first, min(first + LOT, wanted))
+        keys = [name(shelf, row) for row in rows]
+        like = [row % lived for row in rows]
+        numbered = [row.to_bytes(3, "little") + packed[its][3:] for row, its in zip(rows, like, strict=True)]
+        client.hset(hot, mapping=dict(zip(keys, numbered, strict=True)))
+        client.hset(model, mapping={key: models[its] for key, its in zip(keys, like, strict=True)})
+
+
+def name(shelf: int, row: int) -> str:
+    """A row's key."""
+    return f"S{shelf}-{row // PLACES:06d}@L{row % PLACES}"
+
+
 async def history(log: Log, work: Planner) -> None:
     """Stock, then a week in which every row sells on two days."""
     for shelf in range(SHELVES):
@@ -206,12 +244,9 @@ async def measure(rows: int, url: str) -> None:
     """One number of rows."""
     client = redis.Redis.from_url(url)
     client.flushall()
-    log, before_mb = Log(rows, 7), rss_mb()
+    before_mb = rss_mb()
     ledger = RedisLedger(url, "rows", timeout_s=120)
-    work = planner(ledger)
-    await work.positions(range(SHELVES))
-    await history(log, work)
-    print(f"{rows:,} rows have a week behind them", file=sys.stderr, flush=True)
+    log, work = await populated(rows, ledger, client)
     line_us = await events(log, work, START_MS + 6 * DAY_MS + 7_200_000)
     cpu, before = time.process_time(), decided(work)
     took, waited = await close(log, work, START_MS + 7 * DAY_MS, arrivals=True)

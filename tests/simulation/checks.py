@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from agents.planner.shelf import unpacked
+from agents.planner.packing import unpacked
 from stream.events import rows
 from stream.events.naming import split_row_key
 from stream.events.outgoing import Outgoing

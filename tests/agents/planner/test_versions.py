@@ -10,8 +10,7 @@ from zlib import crc32
 import numpy as np
 import pytest
 
-from agents.planner import shelf as shelf_
-from agents.planner import versions
+from agents.planner import packing, versions
 from agents.planner.fold import fold
 from agents.planner.keeping import meta
 from agents.planner.shelf import Shelf
@@ -129,7 +128,7 @@ def test_a_number_a_version_does_not_have_is_not_packed(monkeypatch: pytest.Monk
     store = run(config(version=NEWEST), records)
     full = store.open()
     assert full.hot["viewed"][: full.n].any()
-    names = [n for n in shelf_.HOT.names or () if n != "viewed"]
+    names = [n for n in packing.HOT.names or () if n != "viewed"]
     older = versions.layout(names[:-2], names[-2:])
     after = replace(VERSIONS[-1], number=NEXT)
     monkeypatch.setattr(versions, "VERSIONS", (*VERSIONS[:-1], replace(VERSIONS[-1], hot=older), after))
@@ -144,9 +143,9 @@ def test_a_number_a_version_does_not_have_is_not_packed(monkeypatch: pytest.Monk
     assert (loaded.orders, loaded.alerts) == (full.orders, full.alerts)
     loaded.switch(NEXT)
     loaded.hot["viewed"][0] = 5
-    number, tail = shelf_.unpacked(loaded.pack_hot(np.arange(1))[loaded.keys[0]] or b"")
+    number, tail = packing.unpacked(loaded.pack_hot(np.arange(1))[loaded.keys[0]] or b"")
     assert number["viewed"] == 5
-    assert tail == shelf_.unpacked(store.sections["hot"][loaded.keys[0]])[1]
+    assert tail == packing.unpacked(store.sections["hot"][loaded.keys[0]])[1]
 
 
 def test_code_that_lacks_a_version_stops() -> None:
@@ -169,7 +168,7 @@ def test_versions_count_up_from_one() -> None:
     for v in VERSIONS:
         assert v.says
         assert v.release
-        assert set(v.hot.names or ()) <= set(shelf_.HOT.names or ()), "what a version packs is in memory"
+        assert set(v.hot.names or ()) <= set(packing.HOT.names or ()), "what a version packs is in memory"
         state = v.family.fresh(np.arange(3))
         assert state.tobytes() == np.frombuffer(state.tobytes(), v.family.row).tobytes()
     for before, step in itertools.pairwise(VERSIONS):

@@ -1,0 +1,37 @@
+"""Whole records of a structured array, copied as the bytes they are.
+
+numpy copies a structured array field by field: 500 ns for a row's 52 numbers, of which the bytes alone take 20.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Table = npt.NDArray[Any]
+
+
+def gathered(table: Table, rows: npt.NDArray[np.int64]) -> Table:
+    """Copies of these rows of a structured array, shape (n,).
+
+    >>> gathered(np.array([(1, 2.0), (3, 4.0)], "i4,f8"), np.array([1, 0])).tolist()
+    [(3, 4.0), (1, 2.0)]
+    """
+    return np.asarray(_raw(table)[rows].view(table.dtype))
+
+
+def put(table: Table, rows: npt.NDArray[np.int64] | slice, records: Table) -> None:
+    """`table[rows] = records`, both of one type."""
+    assert table.dtype == records.dtype, "records of another type"
+    _raw(table)[rows] = _raw(records)
+
+
+def joined(parts: list[Table]) -> Table:
+    """Records of several arrays, at least one, of one type, one after the other."""
+    return np.concatenate([_raw(part) for part in parts]).view(parts[0].dtype)
+
+
+def _raw(table: Table) -> npt.NDArray[np.void]:
+    return table.view(np.dtype((np.void, table.dtype.itemsize)))
