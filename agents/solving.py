@@ -11,12 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from agents import apart
-from agents.network.balance import Answer, decide, later_of, pack_answer
-from agents.network.picture import problem
-from agents.plan.answer import as_json
+from agents.network.balance import Answer, pack_answer
 from agents.planner.shelf import Shelf
 from agents.settings import Settings
-from models.network.priced import GAP
 
 SEARCH_SHARE = 0.8  # of the time allowed; the rest is for rounding what is there
 COMMAND = apart.command("agents.solving")
@@ -50,6 +47,11 @@ def answer_of(
     settings: Settings, shelves: list[Shelf], as_of_ms: int, enough: Callable[[], bool], begun_s: float
 ) -> Answer:
     """What to send, and how good that is."""
+    from agents.network.decide import decide, later_of  # the solvers take half a second, which a worker need not wait
+    from agents.network.picture import problem
+    from agents.plan.answer import as_json
+    from models.network.priced import GAP
+
     asked = problem(shelves, float("inf") if settings.rebalance_budget is None else settings.rebalance_budget)
     moves, found = decide(asked, shelves, GAP, enough, settings.rebalance_periods)
     offsets = {str(shelf.config.shelf): shelf.offset for shelf in shelves}

@@ -9,10 +9,11 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
-from faust.auth import SASLCredentials, SSLCredentials
+if TYPE_CHECKING:
+    from faust.auth import SASLCredentials, SSLCredentials
 
 SCHEMES = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
@@ -122,6 +123,8 @@ def aiokafka(line: str) -> dict[str, Any]:
 
 def credentials(line: str) -> SASLCredentials | SSLCredentials | None:
     """What Faust is told. Raises OSError where a certificate cannot be read."""
+    from faust.auth import SASLCredentials, SSLCredentials  # a third of a second: settings are read without Faust
+
     address = read(line)
     if address.sasl:
         return SASLCredentials(

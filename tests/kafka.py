@@ -30,6 +30,7 @@ VERSION = "4.1.0"
 HERE = Path(__file__).parent / "kafka"
 START_S = 120.0  # 4.5 s on quiet cores; with eight others on two cores 37 s were seen
 FETCH_S = 600.0
+SHORT_LIVED = "-XX:TieredStopAtLevel=1"  # of a JVM that lives for minutes: half of its CPU went into compiling well
 STORE_PASSWORD = "not-a-secret"
 
 
@@ -50,8 +51,8 @@ class NotPossible(Exception):
     """No way to run a real Kafka here; the message says why."""
 
 
-def broker() -> Broker:
-    """A started broker by the first way that applies. Raises NotPossible with the reason."""
+def broker(short_lived: bool = True) -> Broker:
+    """A started broker by the first way that applies; one that is measured lives longer. Raises NotPossible."""
     if given := os.environ.get("RESTOCK_TEST_KAFKA"):
         return GivenKafka(given)
     made: Broker
@@ -62,7 +63,7 @@ def broker() -> Broker:
             f"no real Kafka: RESTOCK_TEST_KAFKA is not set, no Docker engine, no {' and no '.join(lacking)}"
         )
     else:
-        made = LocalKafka()
+        made = LocalKafka(short_lived=short_lived)
     made.start()
     return made
 
@@ -122,8 +123,9 @@ class GivenKafka:
 class LocalKafka:
     """A KRaft broker from Maven's jars, on loopback."""
 
-    def __init__(self, data: Path | None = None) -> None:
+    def __init__(self, data: Path | None = None, short_lived: bool = True) -> None:
         self._temp = data is None
+        self._java = ["java", *([SHORT_LIVED] if short_lived else [])]
         self.data = data or Path(tempfile.mkdtemp(prefix="restock-kafka-"))
         self.port, controller_port = free_port(), free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
@@ -139,21 +141,11 @@ class LocalKafka:
             config.write_text("".join(f"{k}={v}\n" for k, v in self._properties.items()))
             # A first byte of zero: an id that begins with "-" would be taken for an option.
             cluster = base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
-            storage = [
-                "java",
-                "-cp",
-                jars,
-                logging,
-                "kafka.tools.StorageTool",
-                "format",
-                "-t",
-                cluster,
-                "-c",
-                str(config),
-            ]
-            subprocess.run(storage, check=True, capture_output=True, timeout=START_S)
-        java = ["java", "-Xms256m", "-Xmx1g", "-XX:+UseSerialGC", "-cp", jars, logging, "kafka.Kafka", str(config)]
-        self._child = child = Child(java, self.data / "broker.log")
+            storage = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config)]
+            formats = ["java", SHORT_LIVED, "-cp", jars, logging, *storage]
+            subprocess.run(formats, check=True, capture_output=True, timeout=START_S)
+        runs = [*self._java, "-Xms256m", "-Xmx1g", "-XX:+UseSerialGC", "-cp", jars, logging, "kafka.Kafka", str(config)]
+        self._child = child = Child(runs, self.data / "broker.log")
         try:
             await_answer(self.bootstrap, child.tail, child.alive)
         except BaseException:

@@ -92,7 +92,7 @@ def status(book: Book, standing: tuple[str, int, int] | None) -> dict[str, Any]:
 
 
 async def _try(args: argparse.Namespace, settings: Settings) -> int:
-    from agents.network.balance import read_answer  # the solvers take a moment to import
+    from agents.network.balance import read_answer
     from agents.solving import solve_apart
 
     answer = read_answer(await solve_apart(settings))

@@ -61,7 +61,7 @@ async def _read(settings: Settings) -> list[dict[str, Any]]:
 
 
 async def _planned(settings: Settings) -> list[dict[str, Any]]:
-    from agents.network.balance import read_plan  # the solvers take a moment to import
+    from agents.network.balance import read_plan
 
     office = RedisOffice(settings.redis_url, settings.namespace, command_s=settings.redis_timeout_ms / 1000)
     try:

@@ -102,12 +102,27 @@ def _json(value: Any) -> bytes:
 
 
 def load(config: PlannerConfig, sections: Mapping[str, Mapping[bytes, bytes]], offset: int) -> Shelf:
-    """The shelf as it was kept. Raises PartitionsChanged or SetupError where it was begun under another shape."""
+    """The shelf as it was kept. Raises PartitionsChanged or SetupError where it was begun under another shape.
+
+    And SetupError where no release wrote it so: a version's layout may change until it is released.
+    """
     kept = sections.get("meta", {})
     if not kept:
         return Shelf(config)
     config = _checked(config, kept)
-    shelf = Shelf(config)
+    try:
+        return _loaded(config, sections, offset)
+    except (ValueError, KeyError, msgspec.MsgspecError) as wrong:
+        raise SetupError(
+            f"the state of shelf {config.shelf} is not as a release keeps it",
+            f"version {config.version}: {wrong!r}; nothing was changed",
+            "start the code that wrote it; or, where a snapshot of a release and the log, or the whole log, are there, "
+            "`restock ledger rebuild`; else begin a new namespace",
+        ) from wrong
+
+
+def _loaded(config: PlannerConfig, sections: Mapping[str, Mapping[bytes, bytes]], offset: int) -> Shelf:
+    shelf, kept = Shelf(config), sections["meta"]
     shelf.readers = int(kept[b"version"])
     shelf.offset, shelf.kept_meta = offset, dict(kept)
     shelf.watermark_ms = int(kept[b"watermark_ms"])
@@ -141,7 +156,11 @@ def load(config: PlannerConfig, sections: Mapping[str, Mapping[bytes, bytes]], o
 
 
 def begun_with(config: PlannerConfig, meta: Mapping[bytes, bytes]) -> PlannerConfig:
-    """The configuration with what was fixed when the ledger was begun, whatever our settings say."""
+    """The configuration with what was fixed when the ledger was begun, whatever our settings say.
+
+    Raises SetupError while the shelf is not whole.
+    """
+    _require_whole(config.shelf, meta)
     fixed = orjson.loads(meta[b"fixed"])
     fixed["shape"] = {int(source): partitions for source, partitions in fixed["shape"].items()}
     return replace(config, **fixed)
@@ -157,15 +176,19 @@ def require_not_moving(shelf: int, meta: Mapping[bytes, bytes]) -> None:
         )
 
 
-def _checked(config: PlannerConfig, kept: Mapping[bytes, bytes]) -> PlannerConfig:
-    """The configuration, with what the shelf's own history fixed: the end of its warm-up, its version."""
-    if REBUILDING in kept:
+def _require_whole(shelf: int, meta: Mapping[bytes, bytes]) -> None:
+    if REBUILDING in meta:
         raise SetupError(
-            f"shelf {config.shelf} is being rebuilt",
+            f"shelf {shelf} is being rebuilt",
             "its state is not whole",
             "wait for `restock ledger rebuild`, or run it again where it was interrupted",
         )
-    require_not_moving(config.shelf, kept)
+    require_not_moving(shelf, meta)
+
+
+def _checked(config: PlannerConfig, kept: Mapping[bytes, bytes]) -> PlannerConfig:
+    """The configuration, with what the shelf's own history fixed: the end of its warm-up, its version."""
+    _require_whole(config.shelf, kept)
     readers = int(kept[b"version"])
     if readers > versions.NEWEST:
         raise SetupError(

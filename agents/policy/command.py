@@ -40,6 +40,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Print every row's level as it is and as it would be."""
+    from agents import held
     from agents.policy import portfolio
     from agents.replay.publish import publish_all
 
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         raise SetupError(f"--budget {args.budget} buys nothing", hint="give an amount of money above 0")
     if args.namespace is not None:
         settings = settings.changed(namespace=args.namespace)
-    shelves = asyncio.run(_shelves(settings))
+    shelves = asyncio.run(held.shelves(settings))
     found = portfolio.weighed(shelves, fill_rate=args.fill_rate, budget=args.budget, worth=args.worth)
     show([row._asdict() for row in found.rows], args.json, COLUMNS)
     _summary(found)
@@ -57,24 +58,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         sent = publish_all(settings, portfolio.facts(found, shelves, clock.now_ms()))
         print(f"published {sent:,} policies; they hold once a worker has folded them", file=sys.stderr)
     return 0
-
-
-async def _shelves(settings: Settings) -> list[Any]:
-    """Every shelf as the ledger has it, each as of its own offset."""
-    from agents.planner import keeping
-    from agents.wiring import planner_config
-    from stream.ledger.redis_ledger import RedisLedger
-
-    ledger, found = RedisLedger(settings.redis_url, settings.namespace, timeout_s=settings.redis_timeout_ms / 1000), []
-    try:
-        for shelf in range(settings.shelves):
-            peek = await ledger.peek(shelf, dict.fromkeys(("meta", "shared", "facts", "hot", "model")))
-            if peek.sections["meta"]:
-                config = keeping.begun_with(planner_config(settings, shelf), peek.sections["meta"])
-                found.append(keeping.load(config, peek.sections, peek.place.offset))
-    finally:
-        await ledger.close()
-    return found
 
 
 def _summary(found: Any) -> None:

@@ -44,6 +44,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Print the differences; exit code 1 where there are some and they were not applied."""
+    from agents import held
     from agents.reconcile import compare
     from agents.reconcile.stocklist import FIELDS, read_stock_list
     from agents.replay.formats.options import pairs
@@ -58,8 +59,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     except ValueError as wrong:
         raise SetupError(f"could not read --tolerance {args.tolerance}", str(wrong)) from wrong
     listed = read_stock_list(args.file, pairs(args.columns, FIELDS), args.location, args.delimiter, args.encoding)
-    held = asyncio.run(_held(settings, instant_ms))
-    found = compare.differences(listed, held, tolerance_milli)
+    shelves = asyncio.run(held.shelves(settings, "journal"))
+    as_of = {name: row for shelf in shelves for name, row in compare.held_as_of(shelf, instant_ms).items()}
+    found = compare.differences(listed, as_of, tolerance_milli)
     show([row._asdict() for row in found], args.json, COLUMNS)
     _summary(listed, found, args.as_of)
     if found and args.apply:
@@ -67,32 +69,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         print(f"published {sent:,} counts; they hold once a worker has folded them", file=sys.stderr)
         return 0
     return 1 if found else 0
-
-
-async def _held(settings: Settings, instant_ms: int) -> dict[Any, Any]:
-    """On hand of every row as of an instant, from every shelf."""
-    from agents.planner import keeping
-    from agents.reconcile import compare
-    from agents.wiring import planner_config
-    from stream.ledger.redis_ledger import RedisLedger
-
-    held: dict[Any, Any] = {}
-    ledger = RedisLedger(settings.redis_url, settings.namespace, timeout_s=settings.redis_timeout_ms / 1000)
-    try:
-        for shelf in range(settings.shelves):
-            peek = await ledger.peek(shelf, dict.fromkeys(("meta", "shared", "facts", "hot", "model", "journal")))
-            if not peek.sections["meta"]:
-                raise SetupError(
-                    "the ledger is empty",
-                    f"shelf {shelf} of namespace {settings.namespace} at {settings.safe_redis_url}",
-                    "check RESTOCK_NAMESPACE; a worker must have run",
-                )
-            held |= compare.held_as_of(
-                keeping.load(planner_config(settings, shelf), peek.sections, peek.place.offset), instant_ms
-            )
-    finally:
-        await ledger.close()
-    return held
 
 
 def _summary(listed: Any, found: list[Any], as_of: str) -> None:

@@ -53,7 +53,7 @@ class _Server:
     def stop(self) -> None:
         """End it; data in a temporary directory are deleted. Nothing happens where it is not running."""
         if self._child is not None:
-            self._child.stop()
+            self._end(self._child)
             self._child = None
         if self._temp:
             shutil.rmtree(self.data, ignore_errors=True)
@@ -70,6 +70,9 @@ class _Server:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
+
+    def _end(self, child: Child) -> None:
+        child.stop()
 
     def _args(self) -> list[str]:
         raise NotImplementedError
@@ -94,6 +97,9 @@ class EmbeddedBroker(_Server):
     def _args(self) -> list[str]:
         url = f"tcp://{self.address}"
         return [_tansu(), "broker", "--listener-url", url, "--advertised-listener-url", url, "--silent"]
+
+    def _end(self, child: Child) -> None:
+        child.kill()  # it has nothing to lose, and takes 5 s to leave by itself
 
     def _env(self) -> dict[str, str]:
         # Its options are also read from variables: an unrelated STORAGE_ENGINE of the shell must not reach it.

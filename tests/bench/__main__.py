@@ -93,7 +93,7 @@ def run(module: str, *options: str) -> int:
 
 def race(chosen: argparse.Namespace) -> int:
     """Throughput and latency beside the peers, on one Kafka and one Redis."""
-    broker, store = kafka.broker(), servers.server()
+    broker, store = kafka.broker(short_lived=False), servers.server()
     # what Restock's own benchmark starts is these
     os.environ["RESTOCK_TEST_KAFKA"], os.environ["RESTOCK_TEST_REDIS"] = broker.bootstrap, store.url
     field = Field(broker.bootstrap, store.url)

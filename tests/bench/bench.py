@@ -44,7 +44,7 @@ class Bench:
         self.chosen, self.time = chosen, event_time or WallTime()
         if not chosen.json:
             print(f"{command()}\n{machine(*PACKAGES, more=f'Kafka {kafka.VERSION}')}", flush=True)
-        self.kafka, self.redis = kafka.broker(), servers.server()
+        self.kafka, self.redis = kafka.broker(short_lived=False), servers.server()
         self.folder = Path(tempfile.mkdtemp(prefix="restock-bench-"))
         settings = {
             "shelves": SHELVES,

@@ -82,10 +82,9 @@ class Machine:
         jars, quiet = f"{kafka_.fetch_jars()}/*", f"-Dlog4j2.configurationFile={kafka_.HERE / 'log4j2.xml'}"
         cluster = base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
         storage = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config)]
-        subprocess.run(["java", "-cp", jars, quiet, *storage], check=True, capture_output=True, timeout=START_S)
-        child = self.start(
-            "kafka", ["java", "-Xmx512m", "-XX:+UseSerialGC", "-cp", jars, quiet, "kafka.Kafka", str(config)]
-        )
+        java = ["java", kafka_.SHORT_LIVED, "-cp", jars, quiet]
+        subprocess.run([*java, *storage], check=True, capture_output=True, timeout=START_S)
+        child = self.start("kafka", [*java, "-Xmx512m", "-XX:+UseSerialGC", "kafka.Kafka", str(config)])
         kafka_.await_answer(f"127.0.0.1:{self.ports[9092]}", child.tail, child.alive)
         return child
 

@@ -41,3 +41,18 @@ def test_a_share_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> 
     """Before anything is read."""
     assert cli.main(["policy", "--fill-rate", "97"]) == 2
     assert "write 0.97" in capsys.readouterr().err
+
+
+def test_all_that_the_ledger_holds_is_weighed(
+    neighbours: Neighbours, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever RESTOCK_SHELVES says here, every shelf the ledger was begun with is read; one that is empty is named."""
+    settings = neighbours.settings(shelves=2)
+    neighbours.set_variables(monkeypatch, settings)
+    first = asyncio.run(keep(settings, 0))
+    assert cli.main(["policy", "--fill-rate", "0.9"]) == 2
+    assert "shelf 1 of namespace" in capsys.readouterr().err
+    second = asyncio.run(keep(settings, 1))
+    monkeypatch.setenv("RESTOCK_SHELVES", "1")
+    assert cli.main(["policy", "--fill-rate", "0.9", "--json"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == first.n + second.n

@@ -6,9 +6,9 @@ import json
 
 import pytest
 import redis
-from confluent_kafka import Consumer, TopicPartition
 
 from agents import cli
+from agents.commands import tail
 from agents.planner import versions
 from agents.settings import Settings
 from stream.events.rows import decode
@@ -28,11 +28,8 @@ def one_more(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def log_of(settings: Settings, shelf: int) -> list[bytes]:
     """Values of a partition of `sku-events`."""
-    consumer = Consumer({"bootstrap.servers": settings.brokers, "group.id": "log", "auto.offset.reset": "earliest"})
-    consumer.assign([TopicPartition(full_name(settings.namespace, SKU_EVENTS.name), shelf, 0)])
-    found = consumer.consume(10, timeout=3.0)
-    consumer.close()
-    return [message.value() for message in found]
+    read = tail.read_to_end(settings.brokers, full_name(settings.namespace, SKU_EVENTS.name))
+    return [message.value() for message in read if message.partition() == shelf]
 
 
 def rows(said: str) -> list[dict[str, object]]:

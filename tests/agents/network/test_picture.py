@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from agents.network import snapshot
-from agents.network.balance import Answer, Move, decide, later_of, made, pack_plan, read_plan, told
+from agents.network.balance import Answer, Move, made, pack_plan, read_plan, told
+from agents.network.decide import decide, later_of
 from agents.network.picture import LEVELS, distributions, lanes_of, problem
 from agents.planner.config import DAY_MS
 from agents.planner.keeping import changes

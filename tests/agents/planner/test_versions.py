@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import random
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 
 from agents.planner import packing, versions
 from agents.planner.fold import fold
-from agents.planner.keeping import meta
+from agents.planner.keeping import load, meta
 from agents.planner.shelf import Shelf
 from agents.planner.versions import NEWEST, VERSIONS, Version
 from models.demand.baseline import WIDTH, Baseline
@@ -174,3 +175,15 @@ def test_versions_count_up_from_one() -> None:
     for before, step in itertools.pairwise(VERSIONS):
         state = step.family.inherit(before.family, before.family.fresh(np.arange(2)), np.arange(2))
         assert len(state.tobytes()) == 2 * step.family.row.itemsize
+
+
+def test_a_state_that_no_release_wrote_is_refused_with_what_to_do() -> None:
+    """An unreleased layout of the same version: an error that says so and changes nothing, not a fault of ours."""
+    store = run(config(version=NEWEST), busy(0).records)
+    kept = store.sections
+    sections = {**kept, "model": {name: state[:-8] for name, state in kept["model"].items()}}
+    before = copy.deepcopy(sections)
+    with pytest.raises(SetupError, match="not as a release keeps it") as refused:
+        load(config(version=NEWEST), sections, store.place.offset)
+    assert "restock ledger rebuild" in (refused.value.hint or "")
+    assert sections == before
