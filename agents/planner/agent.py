@@ -23,6 +23,7 @@ from typing import Protocol
 
 from agents.planner import wakes
 from agents.planner.alerts import KINDS
+from agents.planner.commons import Learnt
 from agents.planner.config import LONG_AGO, PlannerConfig
 from agents.planner.fold import close_ahead, fold
 from agents.planner.keeping import changes, load
@@ -92,6 +93,7 @@ class Owned:
     relay: Relay
     viewed_s: float = 0.0
     swept: int = 0  # the number of the message after the last that a sweep made
+    settling: asyncio.Task[Learnt] | None = None  # what the rows of a closing told, in a thread
     messages: list[Outgoing] = field(default_factory=list)
 
     def swept_ahead(self) -> bool:
@@ -237,12 +239,12 @@ class Planner:
         quiet = time.monotonic() - self._polled_s >= QUIET_S
         for owned in self.owned.values():
             if owned.shelf.pending:
-                if owned.swept_ahead():
+                if owned.swept_ahead() or _settling(owned):
                     continue
                 if not await self._room(owned.held.shelf):
                     break
                 stale = await self._sweep(owned)
-            elif quiet and owned.shelf.dirty_view[: owned.shelf.n].any():
+            elif quiet and owned.shelf.dirty_view:
                 stale = await self._keep([(owned, self._write(owned, VIEWS_A_SLICE))])
             else:
                 continue
@@ -345,6 +347,20 @@ class Planner:
             self._relayed_s = now
             for number, owned in self.owned.items():
                 self._watcher.relayed(number, owned.relay)
+
+
+def _settling(owned: Owned) -> bool:
+    """Whether what a closing's rows told is still being settled: half a second of 250,000 rows, so not on this loop."""
+    shelf = owned.shelf
+    if not wakes.settles(shelf):
+        return False
+    if owned.settling is None:
+        owned.settling = asyncio.create_task(asyncio.to_thread(shelf.commons.settling(shelf.keys)))
+    if not owned.settling.done():
+        return True
+    shelf.commons.take(owned.settling.result())
+    owned.settling = None
+    return False
 
 
 async def _all_of(keeping: Sequence[asyncio.Task[list[int]]]) -> list[int]:

@@ -13,8 +13,8 @@ nothing is told: it is settled.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,14 @@ from models.demand.contract import Family, Shared, Told
 
 Rows = npt.NDArray[np.int64]
 Changes = dict[bytes, bytes | None]
+
+
+class Learnt(NamedTuple):
+    """A settling that was computed ahead: of which parts, of how many of them, and what came of it."""
+
+    parts: list[tuple[Rows, Told]]
+    slices: int
+    shared: Shared
 
 
 class Commons(Protocol):
@@ -40,6 +48,18 @@ class Commons(Protocol):
 
     def settle(self, keys: Sequence[bytes]) -> None:
         """Every row has closed; `keys` are all rows' names, by number."""
+
+    def know(self, keys: Sequence[bytes]) -> None:
+        """`keys` are the rows' names, by number: so that the first settling need not put them in order."""
+
+    def unsettled(self) -> int:
+        """How many rows told something that is not settled."""
+
+    def settling(self, keys: Sequence[bytes]) -> Callable[[], Learnt]:
+        """What a settling would compute, to be called anywhere, in another thread too: it touches nothing of ours."""
+
+    def take(self, learnt: Learnt) -> None:
+        """It was computed: the settling that follows uses it, if nobody told anything since."""
 
     def meta(self) -> dict[bytes, bytes]:
         """What of it is kept with the shelf's own numbers."""
@@ -79,6 +99,20 @@ class Counted:
     def settle(self, keys: Sequence[bytes]) -> None:
         """Nothing is left to do."""
 
+    def know(self, keys: Sequence[bytes]) -> None:
+        """Names do not matter."""
+
+    def unsettled(self) -> int:
+        """None ever is."""
+        return 0
+
+    def settling(self, keys: Sequence[bytes]) -> Callable[[], Learnt]:  # noqa: ARG002 the port's
+        """Nothing is left to do."""
+        return lambda: Learnt([], 0, self.shared)
+
+    def take(self, learnt: Learnt) -> None:
+        """Nothing is left to do."""
+
     def meta(self) -> dict[bytes, bytes]:
         """See Commons."""
         return {b"pool": self.shared["pool"].tobytes(), b"pool_next": self.next.tobytes()}
@@ -112,6 +146,7 @@ class Settled:
         self.family = family
         self.shared = self.next = family.fresh_shared()
         self._told: list[tuple[Rows, Told]] = []
+        self._learnt: Learnt | None = None
         self._kept_told = 0  # of these, so many are in the ledger
         self._gone_told = 0  # and so many that were settled since still are
         self._changed = [(b"now:", self.shared), (b"next:", self.next)]
@@ -133,12 +168,37 @@ class Settled:
         """See Commons."""
         if not self._told:
             return
-        rows = np.concatenate([rows for rows, _ in self._told])
-        told = joined([told for _, told in self._told])
-        self.next = self.family.settle(self.shared, gathered(told, np.argsort(self._rank(keys)[rows], kind="stable")))
+        ahead = self._learnt
+        if ahead is None or ahead.parts is not self._told or ahead.slices != len(self._told):
+            ahead = self.settling(keys)()
+        self.next, self._learnt = ahead.shared, None
         self._changed.append((b"next:", self.next))
         self._gone_told = max(self._gone_told, self._kept_told)
         self._told, self._kept_told = [], 0
+
+    def know(self, keys: Sequence[bytes]) -> None:
+        """See Commons."""
+        self._rank(keys)
+
+    def unsettled(self) -> int:
+        """See Commons."""
+        return sum(len(rows) for rows, _ in self._told)
+
+    def settling(self, keys: Sequence[bytes]) -> Callable[[], Learnt]:
+        """See Commons."""
+        parts, count, ranks = self._told, len(self._told), self._rank(keys)
+        shared, settle = self.shared, self.family.settle
+
+        def learn() -> Learnt:
+            rows = np.concatenate([rows for rows, _ in parts[:count]])
+            told = joined([told for _, told in parts[:count]])
+            return Learnt(parts, count, settle(shared, gathered(told, np.argsort(ranks[rows], kind="stable"))))
+
+        return learn
+
+    def take(self, learnt: Learnt) -> None:
+        """See Commons."""
+        self._learnt = learnt
 
     def _rank(self, keys: Sequence[bytes]) -> Rows:
         """The place of each row among all by name, (n,). Rows only come: few new ones are sorted into many known."""

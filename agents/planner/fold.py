@@ -452,7 +452,8 @@ def _change_zone(shelf: Shelf, rows: list[int], zone: str) -> None:
     for r in rows:
         end_ms, day = int(shelf.hot["day_end_ms"][r]), int(shelf.hot["day"][r])
         shelf.hot["next_end_ms"][r] = days.day_after(zone, end_ms, day)[1]
-    shelf.dirty_hot[rows] = True
+    shelf.next_end_from = LONG_AGO
+    shelf.dirty_hot.add(np.array(rows, np.int64))
 
 
 def _carts(shelf: Shelf, batch: pa.RecordBatch, c: Columns, kind: Rows, in_cart: npt.NDArray[np.bool_]) -> None:
@@ -494,6 +495,6 @@ def _count(shelf: Shelf, name: str, line: str, milli: int, on_time_ms: int | Non
     rows = shelf.sku_rows.get(sku, []) if location == "" else [shelf.index[sku, location]]
     for r in rows:
         shelf.hot[name][r] += milli
-        shelf.dirty_hot[r] = True
+        shelf.dirty_hot.add_one(r)
         if on_time_ms is not None:
             signals.note(shelf, r, name, milli, on_time_ms)

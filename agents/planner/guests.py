@@ -48,7 +48,7 @@ def take_over(shelf: Shelf, said: Outlooks) -> list[Outgoing]:
     if len(rows):
         word = (as_of[good], horizons[good], quantiles[good], np.array(said.head.levels))
         put(shelf.model, rows, shelf.family.adopt(gathered(shelf.model, rows), guest, *word))
-        shelf.dirty_model[rows] = True
+        shelf.dirty_model.add(rows)
         shelf.counters[f"guests_adopted:{said.head.guest}"] += len(rows)
     return out
 

@@ -37,10 +37,8 @@ def place(shelf: Shelf) -> Place:
 
 def changes(shelf: Shelf, expected: Place, messages: Any, views: int) -> Write:
     """Everything that changed since the last call, as one write; at most `views` readable hashes with it."""
-    n = shelf.n
-    hot, model = np.flatnonzero(shelf.dirty_hot[:n]), np.flatnonzero(shelf.dirty_model[:n])
+    hot, model, view = shelf.dirty_hot.take(), shelf.dirty_model.take(), shelf.dirty_view.take(views)
     facts = {name.encode(): _encoded(shelf.facts.facts.get(name)) for name in sorted(shelf.changed_facts)}
-    view = np.flatnonzero(shelf.dirty_view[:n])[:views]
     write = Write(
         expected,
         place(shelf),
@@ -56,8 +54,7 @@ def changes(shelf: Shelf, expected: Place, messages: Any, views: int) -> Write:
         messages,
         readable(shelf, view) if len(view) else {},
     )
-    shelf.dirty_hot[hot] = shelf.dirty_model[model] = shelf.dirty_view[view] = False
-    if not shelf.dirty_view[:n].any():
+    if not shelf.dirty_view:
         # rows still to be woken will carry the offset of their wake
         shelf.clean_through = shelf.pending[0].offset if shelf.pending else max(shelf.offset, 0)
     now = meta(shelf)
@@ -151,7 +148,7 @@ def _loaded(config: PlannerConfig, sections: Mapping[str, Mapping[bytes, bytes]]
     if shelf.n:
         guards.unsettled(shelf, rows)
         wakes.refresh_due(shelf, rows)
-        shelf.dirty_view[: shelf.n] = shelf.hot["as_of_offset"][: shelf.n] >= shelf.clean_through
+        shelf.dirty_view.add(np.flatnonzero(shelf.hot["as_of_offset"][: shelf.n] >= shelf.clean_through))
     return shelf
 
 

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from agents.planner import alerts, days, handover, life, messages, transfers
-from agents.planner.config import HISTORY_DAYS, NEVER
+from agents.planner.config import HISTORY_DAYS, LONG_AGO, NEVER
 from agents.planner.facts import POLICY
 from agents.planner.journal import NO_DAY, LateMove
 from agents.planner.lead_times import LEARNT_FROM, Wait
@@ -221,7 +221,8 @@ def put_back(shelf: Shelf, rows: dict[int, Row]) -> Rows:
                 where.pop(n, None)
         if row.transfers_moved:
             _put_transfers(shelf, n, row)
-    shelf.dirty_hot[numbers] = shelf.dirty_view[numbers] = True
+    shelf.dirty_hot.add(numbers)
+    shelf.dirty_view.add(numbers)
     return numbers
 
 
@@ -395,6 +396,7 @@ def _reach(shelf: Shelf, row: Row, day: int) -> None:
         if kept != Ahead():
             row.ahead[number] = kept
     zone = shelf.zones[row.zone]
+    shelf.next_end_from = LONG_AGO
     row.day = day
     row.day_start_ms = days.midnight_ms(zone, day)
     row.day_end_ms = days.midnight_ms(zone, day + 1)
@@ -479,7 +481,7 @@ def _undemand(shelf: Shelf, row: Row, day: int, event: Event) -> None:
     if day < row.day:
         if day >= row.day - HISTORY_DAYS:
             shelf.history[row.number, day % HISTORY_DAYS] -= milli
-            shelf.dirty_model[row.number] = True
+            shelf.dirty_model.add_one(row.number)
     elif day == row.day:
         if late or event.occurred_ms >= row.day_end_ms:
             row.after0 += milli

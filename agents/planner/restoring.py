@@ -39,6 +39,7 @@ def add_packed(shelf: Shelf, hot: Mapping[bytes, bytes], model: Mapping[bytes, b
         _unpack_hot(shelf, first, list(map(hot.__getitem__, lot)), versions_of[first : first + LOT])
         _unpack_model(shelf, first, list(map(model.__getitem__, lot)))
     segments.apply(shelf, np.arange(shelf.n))
+    shelf.commons.know(shelf.keys)
 
 
 def _in_order(shelf: Shelf, hot: Mapping[bytes, bytes]) -> tuple[list[bytes], Rows]:

@@ -46,7 +46,7 @@ def sort(shelf: Shelf) -> None:
     names = np.char.add(segments.abc(_value(shelf, rows)), segments.xyz(mean, sd))
     found[rows] = [NAMES.index(name) for name in names.tolist()]
     flags = hot["flags"][:n] & ~(BITS << SHIFT) | found << SHIFT
-    shelf.dirty_hot[:n] |= flags != hot["flags"][:n]
+    shelf.dirty_hot.add(np.flatnonzero(flags != hot["flags"][:n]))
     hot["flags"][:n] = flags
     apply(shelf, np.arange(n))
 

@@ -19,8 +19,10 @@ import numpy.typing as npt
 from agents.planner import days, packing, segments, versions, young
 from agents.planner.calendar import Plan
 from agents.planner.carts import Carts
+from agents.planner.changed import Changed
 from agents.planner.commons import Commons
 from agents.planner.config import HISTORY_DAYS, LONG_AGO, NEVER, PlannerConfig
+from agents.planner.dues import Dues
 from agents.planner.facts import POLICY, FactBook
 from agents.planner.journal import Journal
 from agents.planner.lead_times import LEARNT_FROM, Key, LeadTimes, Wait
@@ -154,6 +156,9 @@ class Shelf:
         self.cursor = 0  # number of the SKU it goes on with
         self.offset = -1  # next record of sku-events
         self.clean_through = 0  # rows changed at or after this record may have a stale readable view
+        self.dues = Dues()
+        self.dirty_hot, self.dirty_model, self.dirty_view = Changed(), Changed(), Changed()
+        self.next_end_from = self.next_end_after = LONG_AGO  # see wakes._next_end_ms
         self.make_room(1024)
         self.changed_facts: set[str] = set()
         self.kept_meta: dict[bytes, bytes] = {}  # as last written
@@ -190,16 +195,14 @@ class Shelf:
         self.place = grown(at("place"), (capacity,), np.int64)
         self.phase = grown(at("phase"), (capacity,), np.int64)
         self.lead_pool = grown(at("lead_pool"), (capacity,), np.int64)  # whose lead times are alike: see lead_times.py
-        self.due = grown(at("due"), (capacity,), np.int64, NEVER)
         self.inbound = grown(at("inbound"), (capacity,), np.int64)  # of transfers not shipped yet; milli
         self.outbound = grown(at("outbound"), (capacity,), np.int64)
         self.guard_lo = grown(at("guard_lo"), (capacity,), np.int64, LONG_AGO)
         self.guard_hi = grown(at("guard_hi"), (capacity,), np.int64, NEVER)
         self.fact_zone = grown(at("fact_zone"), (capacity,), np.int64)
         self.sku_number = grown(at("sku_number"), (capacity,), np.int64)
-        self.dirty_hot = grown(at("dirty_hot"), (capacity,), np.bool_)
-        self.dirty_model = grown(at("dirty_model"), (capacity,), np.bool_)
-        self.dirty_view = grown(at("dirty_view"), (capacity,), np.bool_)
+        for one in (self.dues, self.dirty_hot, self.dirty_model, self.dirty_view):
+            one.make_room(capacity)
         self.capacity = capacity
 
     def row_of(self, sku: str, location: str, occurred_ms: int) -> int:
@@ -225,10 +228,12 @@ class Shelf:
             hot["as_of_offset"][row] = self.offset
             hot["sent_offset"][row] = -1
             self.model[row] = self.family.fresh(self.phase[row : row + 1])[0]
-            self.dirty_model[row] = self.dirty_hot[row] = self.dirty_view[row] = True
+            for changed in (self.dirty_model, self.dirty_hot, self.dirty_view):
+                changed.add_one(row)
             if not self.live:
                 hot["timer_ms"][row] = self.config.warm_until_ms
-            self.due[row] = min(hot["day_end_ms"][row], hot["timer_ms"][row])
+            self.dues.put(np.array([row]), np.minimum(hot["day_end_ms"][row], hot["timer_ms"][row]))
+            self.next_end_from = min(self.next_end_from, int(hot["day_end_ms"][row]))
         return row
 
     def _add(self, sku: str, location: str) -> int:

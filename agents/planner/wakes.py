@@ -20,6 +20,7 @@ from stream.events.outgoing import Outgoing
 
 FORECASTS_FROM = 2  # the version from which forecasts are published
 TAUGHT_FROM = 2  # the version from which a row remembers which of its kept days were taught
+SETTLED_AT_ONCE = 5_000  # rows: what so many told is settled with the last slice, in some 15 ms
 TAUGHT_DAYS = (1 << HISTORY_DAYS) - 1
 
 
@@ -30,7 +31,7 @@ def refresh_due(shelf: Shelf, rows: Rows) -> None:
     if shelf.live and shelf.config.positions_interval_ms > 0:
         send = np.where(h["as_of_offset"] > h["sent_offset"], h["sent_ms"] + shelf.config.positions_interval_ms, NEVER)
         due = np.minimum(due, send)
-    shelf.due[rows] = due
+    shelf.dues.put(rows, due)
 
 
 def arrive(shelf: Shelf, offset: int) -> list[Outgoing]:
@@ -40,18 +41,15 @@ def arrive(shelf: Shelf, offset: int) -> list[Outgoing]:
     not show whether the watermark came in steps or in one leap.
     """
     out = list[Outgoing]()
-    due = int(np.count_nonzero(shelf.due[: shelf.n] <= shelf.watermark_ms))
-    if shelf.watermark_ms == LONG_AGO or due == 0:
+    if shelf.watermark_ms == LONG_AGO or not shelf.dues.any_by(shelf.watermark_ms):
         return out
     if _closing(shelf) and _next_end_ms(shelf) <= shelf.watermark_ms:
         out += finish(shelf)  # the day before it was still being closed
     _go_on(shelf, f"mark-{shelf.config.shelf}-{offset}", offset)
-    if (
-        shelf.pending
-        and shelf.pending[0].offset == offset
-        and due <= min(shelf.config.slice_rows, shelf.config.send_rows)
-    ):
-        out += finish(shelf)  # all that is pending came with this record
+    few = min(shelf.config.slice_rows, shelf.config.send_rows)
+    came_now = bool(shelf.pending) and shelf.pending[0].offset == offset  # all that is pending came with this record
+    if came_now and len(shelf.dues.by(shelf.watermark_ms)) <= few:
+        out += finish(shelf)
     return out
 
 
@@ -65,12 +63,18 @@ def _closing(shelf: Shelf) -> bool:
 
 
 def _next_end_ms(shelf: Shelf) -> int:
-    """When the next of the days ends that are due and not pending; NEVER where none is."""
-    due = np.flatnonzero(shelf.due[: shelf.n] <= shelf.watermark_ms)
+    """When the next of the days ends that are not pending; NEVER where none has by the watermark.
+
+    It is looked for once a closing, not at every mark: 250,000 rows take 3 ms. What was found holds as the least it can
+    be, as ends only move on; whoever moves one back lowers it.
+    """
     lately = max((w.watermark_ms for w in shelf.pending if w.closing), default=LONG_AGO)
-    ends, next_ends = shelf.hot["day_end_ms"][due], shelf.hot["next_end_ms"][due]
-    # rows of the pending closing will be at their next day
-    return int(np.where(ends > lately, ends, next_ends).min(initial=NEVER))
+    if lately != shelf.next_end_after or shelf.next_end_from <= shelf.watermark_ms:
+        ends, next_ends = shelf.hot["day_end_ms"][: shelf.n], shelf.hot["next_end_ms"][: shelf.n]
+        # rows of the pending closing will be at their next day
+        shelf.next_end_from = int(np.where(ends > lately, ends, next_ends).min(initial=NEVER))
+        shelf.next_end_after = lately
+    return shelf.next_end_from if shelf.next_end_from <= shelf.watermark_ms else NEVER
 
 
 def _go_on(shelf: Shelf, cause: str, offset: int) -> None:
@@ -80,7 +84,7 @@ def _go_on(shelf: Shelf, cause: str, offset: int) -> None:
             return  # it reads what that one teaches
         shelf.freeze()
         shelf.pending.append(Wake(end_ms, cause, offset, True))
-    if (shelf.due[: shelf.n] <= shelf.watermark_ms).any():
+    if shelf.dues.any_by(shelf.watermark_ms):
         shelf.pending.append(Wake(shelf.watermark_ms, cause, offset, False))
 
 
@@ -88,7 +92,7 @@ def finish(shelf: Shelf) -> list[Outgoing]:
     """Everything pending, and days that follow on it, now."""
     out: list[Outgoing] = []
     while shelf.pending:
-        out += _catch_up(shelf, np.flatnonzero(_due(shelf)))
+        out += _catch_up(shelf, shelf.dues.by(_latest_ms(shelf)))
         _passed(shelf, len(shelf.pending))
     return out
 
@@ -106,7 +110,7 @@ def _passed(shelf: Shelf, wakes: int) -> None:
 
 def _due(shelf: Shelf) -> npt.NDArray[np.bool_]:
     """Which rows some pending wake may concern, shape (n,)."""
-    return np.asarray(shelf.due[: shelf.n] <= _latest_ms(shelf))
+    return np.asarray(shelf.dues.at[: shelf.n] <= _latest_ms(shelf))
 
 
 def _latest_ms(shelf: Shelf) -> int:
@@ -133,11 +137,19 @@ def sweep(shelf: Shelf, most_rows: int) -> list[Outgoing]:
         skus = shelf.sku_number[rows]
         last = int(np.partition(skus, most_rows - 1)[most_rows - 1])
         rows, end = rows[skus <= last], last + 1
+    last = end == len(shelf.groups)
+    waits = last and shelf.cursor < end and shelf.commons.unsettled() + len(rows) > SETTLED_AT_ONCE
     out = _catch_up(shelf, rows)
     shelf.cursor = end
-    if end == len(shelf.groups):
+    if last and not waits:
         _passed(shelf, shelf.pass_wakes)
     return out
+
+
+def settles(shelf: Shelf) -> bool:
+    """Whether every row was swept, and so much was told that settling it is the next slice of its own."""
+    swept = bool(shelf.pending) and shelf.cursor == len(shelf.groups)
+    return swept and shelf.commons.unsettled() > SETTLED_AT_ONCE
 
 
 def _next_due(shelf: Shelf, most_rows: int) -> Rows:
@@ -169,7 +181,7 @@ def _catch_up(shelf: Shelf, rows: Rows) -> list[Outgoing]:
     A row that changed after a wake was brought up to it before it changed; only later ones concern it.
     """
     out: list[Outgoing] = []
-    live, due, touched = shelf.live, shelf.due, shelf.hot["as_of_offset"]
+    live, due, touched = shelf.live, shelf.dues.at, shelf.hot["as_of_offset"]
     latest_ms = _latest_ms(shelf)
     left, earliest_ms, since = rows, LONG_AGO, -1
     for wake in shelf.pending:
@@ -190,7 +202,7 @@ def _catch_up(shelf: Shelf, rows: Rows) -> list[Outgoing]:
 def _wake(shelf: Shelf, rows: Rows, wake: Wake) -> list[Outgoing]:
     out: list[Outgoing] = []
     while True:
-        due = rows[shelf.due[rows] <= wake.watermark_ms]
+        due = rows[shelf.dues.at[rows] <= wake.watermark_ms]
         if len(due) == 0:
             return out
         day_end, timer = shelf.hot["day_end_ms"][due], shelf.hot["timer_ms"][due]
@@ -237,7 +249,8 @@ def close(shelf: Shelf, rows: Rows, wake: Wake) -> list[Outgoing]:
     hot["as_of_offset"][rows] = np.maximum(h["as_of_offset"], wake.offset)
     tells = shelf.live and shelf.config.forecasts != "off" and shelf.version >= FORECASTS_FROM
     wanted = plan.replan(shelf, rows, end_ms, shelf.config.forecast_days if tells else ())
-    shelf.dirty_hot[rows] = shelf.dirty_model[rows] = shelf.dirty_view[rows] = True
+    for changed in (shelf.dirty_hot, shelf.dirty_model, shelf.dirty_view):
+        changed.add(rows)
     out = forecasts.made(shelf, rows, h, wanted, wake.cause) if tells else []
     unsettled = rows[guards.unsettled(shelf, rows, closing=True)]
     if len(unsettled):
@@ -340,5 +353,5 @@ def send_positions(shelf: Shelf, rows: Rows, wake: Wake) -> list[Outgoing]:
     out = positions.changed(shelf, rows, wake.cause, wake.watermark_ms)
     shelf.hot["sent_ms"][rows] = wake.watermark_ms
     shelf.hot["sent_offset"][rows] = shelf.hot["as_of_offset"][rows]
-    shelf.dirty_hot[rows] = True
+    shelf.dirty_hot.add(rows)
     return out

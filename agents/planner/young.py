@@ -124,7 +124,8 @@ def _middle(shelf: Shelf, place: int, category: int) -> int:
 def _start(shelf: Shelf, row: int, origin: int, source: int) -> None:
     shelf.model[row] = shelf.family.start(shelf.model[source : source + 1], shelf.phase[row : row + 1])[0]
     shelf.hot["flags"][row] |= LEARNING | origin << ORIGIN_SHIFT
-    shelf.dirty_hot[row] = shelf.dirty_model[row] = True
+    shelf.dirty_hot.add_one(row)
+    shelf.dirty_model.add_one(row)
     shelf.young.discard(row)
 
 

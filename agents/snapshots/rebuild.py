@@ -168,8 +168,8 @@ async def cut_over(
 
 def whole(shelf: Shelf, expected: Place) -> Write:
     """All of a shelf as one write, without its readable views."""
-    n = shelf.n
-    shelf.dirty_hot[:n] = shelf.dirty_model[:n] = shelf.dirty_view[:n] = True
+    for changed in (shelf.dirty_hot, shelf.dirty_model, shelf.dirty_view):
+        changed.add(np.arange(shelf.n))
     shelf.changed_facts = set(shelf.facts.facts)
     shelf.journal.changed = {str(c.offset).encode(): c.entries.tobytes() for c in shelf.journal.chunks}
     shelf.carts.changed = set(shelf.carts.open)

@@ -100,7 +100,7 @@ class Online:
 
     def close(self, state: State, shared: Shared, seen: Observation) -> Closing:
         """Learn one closed period a row."""
-        state, told = np.array(state), np.zeros(len(state), self.told)
+        state, told = _copied(state), np.zeros(len(state), self.told)
         row_loops.close(
             self.known(shared), self._desk(seen.ahead), self._rows(state), places.words(told), self._seen(seen)
         )
@@ -108,11 +108,12 @@ class Online:
 
     def verdict(self, told: Told) -> Verdict:
         """How sums over the first horizon turned out."""
-        over = told["lesson"][:, 0][told["lesson"]["taught"][:, 0] > 0]
-        scale = over["scale"].astype(np.float64)
-        quantile = places.quantiles_of(over["final"]) * scale[:, None]
-        quantile = np.where(over["counts"][:, None] > 0, np.rint(quantile), quantile)
-        return Verdict(over["target"] * scale, np.nan_to_num(quantile), tuple(LEVELS.tolist()))
+        over = told["lesson"][:, 0]
+        taught = over["taught"] > 0
+        scale, counts = over["scale"][taught].astype(np.float64), over["counts"][taught] > 0
+        quantile = places.quantiles_of(over["final"][taught]) * scale[:, None]
+        quantile = np.where(counts[:, None], np.rint(quantile), quantile)
+        return Verdict(over["target"][taught] * scale, np.nan_to_num(quantile), tuple(LEVELS.tolist()))
 
     def settle(self, shared: Shared, told: Told) -> Shared:
         """What all rows learn from those that closed."""
@@ -166,8 +167,8 @@ class Online:
         )
         names, as_of = ("regression", "pooled errors", *self.guests), state["guest"]["as_of"]
         never = np.concatenate([np.zeros((len(state), sums.FIRST_GUEST), bool), as_of == ABSENT], axis=1)
-        kinds = np.where(fresh > 0, 0, np.where(never, 1, 2)).tolist()
-        return Explanation(names, share, loss, tuple(tuple(_WHY_OUT[kind] for kind in row) for row in kinds))
+        kinds = np.where(fresh > 0, 0, np.where(never, 1, 2))
+        return Explanation(names, share, loss, _why_out(kinds))
 
     def heard(self, state: State) -> Ints:
         """As of which period each guest spoke last of each row (n, G); ABSENT: never."""
@@ -281,6 +282,20 @@ _STARTED_SUMS = (
     ("week_units", "week_expected"),
 )
 _WHY_OUT = ("", "never computed", "too old, or made for another horizon")
+
+
+def _copied(state: State) -> State:
+    """A copy, as the bytes it is: numpy goes field by field, 1 us a row."""
+    whole = np.dtype((np.void, state.dtype.itemsize))
+    return np.array(state.view(whole)).view(state.dtype)
+
+
+def _why_out(kinds: Ints) -> tuple[tuple[str, ...], ...]:
+    """Why experts (n, E) are out, in words: rows that are alike share theirs."""
+    codes = kinds @ len(_WHY_OUT) ** np.arange(kinds.shape[1])
+    _, first, which = np.unique(codes, return_index=True, return_inverse=True)
+    said = [tuple(_WHY_OUT[kind] for kind in kinds[at].tolist()) for at in first.tolist()]
+    return tuple(map(said.__getitem__, which.reshape(-1).tolist()))
 
 
 def _floats(values: npt.ArrayLike) -> Floats:

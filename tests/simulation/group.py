@@ -115,8 +115,7 @@ class Group:
             return False
         held = [(n, o) for p in self._slots if not p.dead for n, o in p.planner.owned.items()]
         return {n for n, _ in held} >= set(range(shelves)) and all(
-            len(o.relay.waiting) == 0 and not o.shelf.pending and not o.shelf.dirty_view[: o.shelf.n].any()
-            for _, o in held
+            len(o.relay.waiting) == 0 and not o.shelf.pending and not o.shelf.dirty_view for _, o in held
         )
 
     def standing(self) -> str:

@@ -220,7 +220,8 @@ def test_a_snapshot_is_the_shelf() -> None:
     async def look() -> tuple[Shelf | None, Shelf | None]:
         ledger = MemoryLedger()
         held = await ledger.acquire(0)
-        net.shelf.dirty_hot[: net.shelf.n] = net.shelf.dirty_model[: net.shelf.n] = True
+        net.shelf.dirty_hot.add(np.arange(net.shelf.n))
+        net.shelf.dirty_model.add(np.arange(net.shelf.n))
         net.shelf.changed_transfers = set(net.shelf.transfers)
         net.shelf.changed_facts = set(net.shelf.facts.facts)
         assert await ledger.keep([(held, changes(net.shelf, held.place, [], 0))]) == [None]

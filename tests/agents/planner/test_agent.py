@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from agents.planner import agent as planner_agent
+from agents.planner import wakes
 from agents.planner.agent import LEAST_ROWS, SLICE_S, Pace, Planner
+from agents.planner.commons import Learnt, Settled
 from agents.planner.config import DAY_MS
 from stream.errors import Fenced
 from stream.events.kinds import Kind
@@ -131,6 +133,54 @@ def test_a_sweep_waits_until_what_it_said_is_published(monkeypatch: pytest.Monke
         assert {m.key for _, m in topics.committed("forecasts", 0)} == set(owned.shelf.keys)
 
     run(story)
+
+
+@pytest.mark.parametrize("disturbed", [False, True])
+def test_what_a_closing_told_is_settled_beside_the_loop(disturbed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settled in a thread, with an event meanwhile or not, the ledger holds what it holds when it is done at once."""
+    world = World()
+    for number in range(12):
+        world.row(Kind.STOCK_COUNTED, START_MS, sku=f"S{number}", units=100)
+        world.order(START_MS + 1, 1 + number, sku=f"S{number}", units=5)
+    world.record(START_MS)
+    world.record(START_MS + DAY_MS)
+    world.order(START_MS + DAY_MS + 1, 99, sku="NEW", units=5)
+    records = [*world.records, world.record(START_MS + DAY_MS + 2)]
+    taken = list[Learnt]()
+    take = Settled.take
+
+    def noted(self: Settled, learnt: Learnt) -> None:
+        taken.append(learnt)
+        take(self, learnt)
+
+    monkeypatch.setattr(planner_agent, "QUIET_S", 0.0)
+    monkeypatch.setattr(Settled, "take", noted)
+
+    async def story(at_once: int) -> dict[str, Any]:
+        monkeypatch.setattr(wakes, "SETTLED_AT_ONCE", at_once)
+        ledger = MemoryLedger()
+        worker = Planner(ledger, MemoryPublisher(MemoryTopics()), lambda shelf: config(shelf=shelf, version=2))
+        await worker.positions([0])
+        await worker.poll([batch(records[:2])])
+        owned = worker.owned[0]
+        while owned.shelf.pending:
+            await worker.idle()
+            if disturbed and owned.settling is not None and owned.shelf.offset == 2:
+                await worker.poll([batch(records[2:])])
+            await asyncio.sleep(0)
+        if owned.shelf.offset == 2:
+            await worker.poll([batch(records[2:])])
+        while owned.shelf.pending or owned.shelf.dirty_view:
+            await worker.idle()
+            await asyncio.sleep(0)
+        await worker.release([0])
+        return {name: its for name, its in (await ledger.dump(0)).items() if name != "place"}
+
+    at_once = asyncio.run(story(10**9))
+    assert not taken
+    beside = asyncio.run(story(0))
+    assert taken
+    assert beside == at_once
 
 
 def test_slices_grow_and_shrink_with_the_time_they_take() -> None:

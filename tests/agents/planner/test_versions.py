@@ -101,7 +101,8 @@ def test_rows_of_two_formats_load_as_one() -> None:
     store.keep(memory, fold(memory, records).messages + at_rest(memory))
     store.keep(memory, fold(memory, switched(records, len(records))[-1:]).messages)
     changed = np.arange(0, memory.n, 2)
-    memory.dirty_model[changed] = memory.dirty_hot[changed] = True
+    memory.dirty_model.add(changed)
+    memory.dirty_hot.add(changed)
     store.keep(memory, [])
     assert {blob[0] for blob in store.sections["model"].values()} == {NEWEST, NEXT}, "the test wants both"
     loaded = store.open()
