@@ -80,7 +80,8 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[App, RedisLedger, tu
     publisher = watching.MeasuredPublisher(
         KafkaPublisher(settings.brokers, settings.namespace, transactions=transactions)
     )
-    sender = watching.MeasuredSender(KafkaSender(settings.brokers, settings.namespace, idempotent=there))
+    kafka = KafkaSender(settings.brokers, settings.namespace, idempotent=there)
+    sender = watching.MeasuredSender(kafka)
     traced = traces.from_settings(settings)
     translate = traced.translating(watching.timed_translate)
     intake = Intake(wiring.intake_config(settings), traced.sender(sender), ledger, translate, watching.intake_polled)
@@ -116,7 +117,10 @@ async def worker(settings: Settings) -> AsyncIterator[tuple[App, RedisLedger, tu
     try:
         reads, keeps = settings.work != "planner", settings.work != "intake"
         works = (intake if reads else None, traced.planner(planner) if keeps else None)
-        yield build(config, *works, watching.polled), ledger, (network, refit) if keeps else ()
+        app = build(config, *works, watching.polled)
+        if there:  # else a record may be in the log twice, and not where the broker says
+            kafka.heard = app.hand_over
+        yield app, ledger, (network, refit) if keeps else ()
     finally:
         for office in offices:
             await office.close()

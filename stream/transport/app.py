@@ -22,7 +22,7 @@ from stream.events.topics import BY_NAME, SKU_EVENTS, SOURCES, full_name, partit
 from stream.transport import driver
 from stream.transport.desk import Desk, IntakeDesk, PlannerDesk, Poll, Work
 from stream.transport.members import group_of
-from stream.transport.port import IntakeWork, PlannerWork
+from stream.transport.port import IntakeWork, PlannerWork, Sent
 
 IDLE_S = 0.1  # how often the planner is asked for idle work while nothing comes
 LOOK_S = 1.0
@@ -95,6 +95,7 @@ class App(faust.App):  # type: ignore[misc]
 
     def __init__(self, config: Config, works: Sequence[IntakeDesk | PlannerDesk]) -> None:
         self.desks = [Desk(cast(Work, work)) for work in works]
+        self._namespace = config.namespace
         self._short = {full: short for short, full in names(config.namespace).items()}
         self.partition_counts = {t: config.partition_count(self._short[t]) for desk in self.desks for t in desk.topics}
         self.pace = pace_of(config, sum(self.partition_counts.values()))
@@ -105,6 +106,15 @@ class App(faust.App):  # type: ignore[misc]
         self.reason: BaseException | None = None  # why the process ends, where that is not a signal
         self.leaving = False
         super().__init__(group_of(config.namespace), **options(config, self.pace))
+
+    def full_name(self, name: str) -> str:
+        """A topic with the namespace."""
+        return full_name(self._namespace, name)
+
+    def hand_over(self, sent: Sequence[Sent]) -> None:
+        """Hear of records this worker has just written."""
+        if self._consumer is not None:
+            self._consumer.hand_over(sent)
 
     def short_name(self, topic: str) -> str:
         """A topic without the namespace."""
@@ -224,7 +234,7 @@ def _planner_idle(app: App, work: PlannerDesk, desk: Desk) -> Any:
         if more:
             await asyncio.sleep(0)
         else:
-            await _wait(desk.room, IDLE_S)
+            await driver.set_within(desk.room, IDLE_S)
 
     return idle
 
@@ -260,13 +270,6 @@ async def watch_standstill(app: App, patience_s: float = STANDSTILL_S) -> None:
             "start the worker again; it goes on where the ledger stands",
         )
     )
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return
 
 
 def options(config: Config, pace: Pace) -> Mapping[str, Any]:

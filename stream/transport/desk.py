@@ -13,32 +13,16 @@ import asyncio
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from faust.types import TP
 
+from stream.transport.hand_over import HandOver
 from stream.transport.port import Batch, IntakeWork, PlannerWork
+from stream.transport.stamped import Stamped, size_of
 
 POLLS_AHEAD = 2  # one in hand and one waiting: the next is fetched while this one is worked on
 MUCH_BYTES = 64 << 10  # less than this does not wait on the desk: what comes meanwhile would miss it
-
-
-class Stamped(NamedTuple):
-    """A batch and the stamp its partition had when it was fetched."""
-
-    tp: TP
-    stamp: int
-    batch: Batch
-    size_bytes: int
-
-    def then(self, later: Stamped) -> Stamped:
-        """Both as one: the same partition and stamp."""
-        return self._replace(batch=self.batch.then(later.batch), size_bytes=self.size_bytes + later.size_bytes)
-
-
-def size_of(parts: Sequence[Stamped]) -> int:
-    """Bytes of their keys and values."""
-    return sum(part.size_bytes for part in parts)
 
 
 @dataclass(frozen=True)
@@ -94,6 +78,8 @@ class Desk:
         self.lock = asyncio.Lock()
         self.room = asyncio.Event()  # set when a poll is done, for who has something to do between polls
         self.fetch = asyncio.Event()  # the same for who fetches
+        self.bringing = asyncio.Lock()  # polls come in the order of their numbers
+        self.handed = HandOver()
         self.kept: dict[TP, int] = {}  # taken partitions: the offset below which the work has answered
         self.taken: set[TP] = set()  # what the work was told to take, whether it is sought yet or not
         self.answered_ms: dict[TP, int] = {}  # Kafka timestamp of the last record answered
@@ -132,8 +118,8 @@ class Desk:
         return 0 if self.lock.locked() else next(iter(self._waiting), 0)
 
     def waiting_bytes(self) -> int:
-        """Bytes of the polls brought and not yet done."""
-        return sum(self._waiting.values())
+        """Bytes of the polls brought and not yet done, and of what is to be brought next."""
+        return sum(self._waiting.values()) + self.handed.waiting_bytes()
 
     def done(self, poll: Poll) -> None:
         """Take a poll off the desk."""
@@ -154,6 +140,7 @@ class Desk:
         self.taken.clear()
         self.kept.clear()
         self.answered_ms.clear()
+        self.handed.clear()
         self.fenced = False
         return tps
 

@@ -5,6 +5,7 @@ In short:
 
   fetch     a fetch is cut into one `Batch` a partition and stamped, in the consumer thread and in the step that drained
             it, with the partition's stamp; every seek and every revocation changes the stamp
+  hand over what our own intake wrote goes to the planner as soon as it is acknowledged; see hand_over.py
   deliver   all partitions of an agent go to it as one message; nothing is dropped but what was fetched before a seek
   seek      `seek_to_committed`, the one hook called after every assignment, asks the works and seeks there
   commit    acks mean nothing; what the ledger has is committed for lag tools, and failing at that is no error
@@ -32,8 +33,9 @@ from mode.threads import WorkerThread
 
 from stream.errors import Fenced, PartitionsChanged, RecordsGone
 from stream.transport.bounds import GONE_HINT, check_in_log
-from stream.transport.desk import MUCH_BYTES, Desk, Stamped, size_of
-from stream.transport.port import Batch
+from stream.transport.desk import MUCH_BYTES, Desk
+from stream.transport.port import Batch, Sent
+from stream.transport.stamped import Stamped, size_of
 
 SCHEME = "restock"
 FETCH_S = 0.1  # how long one fetch may wait: after it, newly taken partitions are asked for too
@@ -42,6 +44,7 @@ FETCH_S = 0.1  # how long one fetch may wait: after it, newly taken partitions a
 PACE_S = 0.025
 MORE_S = 0.01  # what came while nobody read is fetched within this, once the little that was fetched before is read
 BRIEF_WAIT_MS = 5  # how long the broker may hold a fetch that does not ask for everything
+HANDING_S = 0.1  # a desk that is handed its records is fetched for this often: others may write too
 FETCH_BUSY_S = 0.1  # how long a desk without room is left alone if it does not say that it has some
 LOST_MOST = 3  # polls in a row that Faust may lose
 NOTE_S = 5.0  # a commit for lag tools that takes longer is given up
@@ -181,8 +184,8 @@ class Thread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
                     GONE_HINT,
                 )
 
-    async def reposition(self, era: int, offsets: Mapping[TP, int | None]) -> dict[TP, int]:
-        """Seek; returns where reading starts. Runs in the consumer thread.
+    async def reposition(self, era: int, offsets: Mapping[TP, int | None]) -> dict[TP, tuple[int, int]]:
+        """Seek; returns the new stamps and where reading starts. Runs in the consumer thread.
 
         None seeks to the beginning. Nothing happens when partitions were revoked since `era`. Raises RecordsGone or
         PartitionsChanged before anything is sought.
@@ -200,7 +203,7 @@ class Thread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
             consumer.seek(TopicPartition(*tp), at)
             self.stamps[tp] = self.stamps.get(tp, 0) + 1  # in the same step as the seek
             self.cursors[tp] = at
-        return found
+        return {tp: (self.stamps[tp], at) for tp, at in found.items()}
 
     def _check_partition_counts(self, consumer: aiokafka.AIOKafkaConsumer) -> None:
         for topic, expected in self.app.partition_counts.items():
@@ -273,20 +276,43 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
 
     async def _drain_messages(self, fetcher: Any) -> None:
         """Bring polls to the desks as long as they have room. Never drops, unlike the stock one by `_read_offset`."""
-        await asyncio.gather(*(self._keep_bringing(desk, fetcher) for desk in self.app.desks))
+        ways = (self._keep_fetching, self._keep_handing)
+        await asyncio.gather(*(self._or_doom(way(desk, fetcher)) for way in ways for desk in self.app.desks))
 
-    async def _keep_bringing(self, desk: Desk, fetcher: Any) -> None:
-        clock, next_s = asyncio.get_running_loop().time, 0.0
+    async def _or_doom(self, endless: Awaitable[None]) -> None:
         try:
-            while not self.should_stop and not fetcher.should_stop:
-                await asyncio.sleep(next_s - clock())
-                begun_s = clock()
-                at_once = await self._fetch_once(desk)
-                next_s = 0.0 if at_once else begun_s + PACE_S
+            await endless
         except asyncio.CancelledError:
             raise
         except Exception as error:
             self.app.doom(error)
+
+    async def _keep_fetching(self, desk: Desk, fetcher: Any) -> None:
+        clock, next_s = asyncio.get_running_loop().time, 0.0
+        while not self.should_stop and not fetcher.should_stop:
+            await asyncio.sleep(next_s - clock())
+            if clock() - desk.handed.taken_s < HANDING_S:
+                await set_within(desk.handed.missed, HANDING_S)
+            desk.handed.missed.clear()
+            begun_s = clock()
+            at_once = await self._fetch_once(desk)
+            next_s = 0.0 if at_once else begun_s + PACE_S
+
+    async def _keep_handing(self, desk: Desk, fetcher: Any) -> None:
+        while not self.should_stop and not fetcher.should_stop:
+            await desk.handed.came.wait()
+            await self._until_room(desk)
+            await self._deliver(desk, desk.handed.take())
+
+    def hand_over(self, sent: Sequence[Sent]) -> None:
+        """Our own records are in the log: whoever reads them here may have them at once."""
+        now_s = asyncio.get_running_loop().time()
+        for desk in self.app.desks:
+            room = self._held() < self.app.pace.waiting_max_bytes
+            for each in sent:
+                tp = TP(self.app.full_name(each.record.topic), each.record.partition)
+                if tp.topic in desk.topics:
+                    desk.handed.offer(tp, each.record.topic, each, now_s, room)
 
     async def _fetch_once(self, desk: Desk) -> bool:
         """Bring one poll, once there is room; whether to go on at once: it was a large one, or none was fetched."""
@@ -320,20 +346,24 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
     async def _room(self, desk: Desk, seconds: float) -> None:
         """Until the desk says that something is done, at most so long."""
         desk.fetch.clear()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(desk.fetch.wait(), seconds)
+        await set_within(desk.fetch, seconds)
+
+    def _held(self) -> int:
+        return sum(desk.waiting_bytes() for desk in self.app.desks)
 
     def _may_fetch(self, desk: Desk) -> bool:
-        held = sum(each.waiting_bytes() for each in self.app.desks)
-        return desk.empty() or (desk.few() and held < self.app.pace.waiting_max_bytes)
+        return desk.empty() or (desk.few() and self._held() < self.app.pace.waiting_max_bytes)
 
     async def _deliver(self, desk: Desk, parts: Sequence[Stamped]) -> None:
-        while not self.flow_active:  # delivered while suspended it would be cancelled, and gone
-            if (await self.wait(self.can_resume_flow)).stopped:
-                return
-        fresh = self.fresh(parts)
-        if not fresh:
-            return
+        async with desk.bringing:
+            while not self.flow_active:  # delivered while suspended it would be cancelled, and gone
+                if (await self.wait(self.can_resume_flow)).stopped:
+                    return
+            fresh = [news for part in self.fresh(parts) if (news := desk.handed.news(part)) is not None]
+            if fresh:
+                await self._bring(desk, fresh)
+
+    async def _bring(self, desk: Desk, fresh: Sequence[Stamped]) -> None:
         tp = fresh[0].tp
         poll = desk.bring(fresh)
         # A stream skips, in silence, a message of another generation: that one was revoked, so it is stale here too.
@@ -380,7 +410,10 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
         desk.taken.update(tps)
         try:
             offsets = await desk.work.take(tps)
-            desk.kept.update(await self.in_thread(self._thread.reposition(era, offsets)))
+            found = await self.in_thread(self._thread.reposition(era, offsets))
+            desk.kept.update({tp: at for tp, (_, at) in found.items()})
+            for tp, (stamp, at) in found.items():
+                desk.handed.begin(tp, stamp, at)
         except Fenced as error:
             await self._rejoin(desk, error)
         except Exception as error:
@@ -490,6 +523,12 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
             if tps:
                 await self._note(kept, LAST_NOTE_S)
                 await desk.work.release(tps)
+
+
+async def set_within(event: asyncio.Event, seconds: float) -> None:
+    """Until an event is set, at most so long."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
 
 
 async def _call(function: Callable[[], Any]) -> Any:

@@ -6,6 +6,7 @@ partition by partition cost 270 ms at the median where one answer a poll cost 45
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
@@ -45,9 +46,14 @@ class Batch:
 
     def after(self, count: int) -> Batch:
         """What follows its first `count` records; there is such."""
+        return self.since(self.offsets[count])
+
+    def since(self, offset: int) -> Batch:
+        """From an offset on; records may be none."""
+        count = bisect_left(self.offsets, offset)
         return replace(
             self,
-            start=self.offsets[count],
+            start=offset,
             offsets=self.offsets[count:],
             timestamps=self.timestamps[count:],
             keys=self.keys[count:],
@@ -64,6 +70,14 @@ class Send(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Sent(NamedTuple):
+    """A record Kafka has acknowledged."""
+
+    record: Send
+    offset: int  # negative where the broker did not say: a repeat whose place it had forgotten
+    at_ms: int
 
 
 class Sender(Protocol):

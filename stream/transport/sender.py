@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -17,7 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from stream import kafka_address
 from stream.errors import Away
 from stream.events.topics import BY_NAME, full_name
-from stream.transport.port import Send
+from stream.transport.port import Send, Sent
 
 DELIVER_S = 30.0  # longest a record may wait for its acknowledgement; a leader election takes seconds
 QUEUE_BYTES = 64 << 20  # records handed over and not yet acknowledged: two polls' worth at full size
@@ -32,11 +33,15 @@ class _Batch:
     def __init__(self, count: int, loop: asyncio.AbstractEventLoop) -> None:
         self._left, self._loop = count, loop
         self._error: KafkaError | None = None
+        self.sent: list[Sent] = []
         self.done: asyncio.Future[KafkaError | None] = loop.create_future()
 
-    def delivered(self, error: KafkaError | None, _: Any) -> None:
-        """Called by the polling thread, once a record."""
+    def delivered(self, record: Send, error: KafkaError | None, said: Any) -> None:
+        """Called by the polling thread, once a record; in order within a partition."""
         self._error = self._error or error
+        if error is None:
+            offset = said.offset()
+            self.sent.append(Sent(record, -1 if offset is None else offset, said.timestamp()[1]))
         self._left -= 1
         if self._left == 0:
             self._loop.call_soon_threadsafe(self._finish)
@@ -50,6 +55,7 @@ class KafkaSender:
     """`port.Sender` over librdkafka. Make it within the running loop; `close` it at the end."""
 
     def __init__(self, brokers: str, namespace: str, idempotent: bool = True, deliver_s: float = DELIVER_S) -> None:
+        self.heard: Callable[[Sequence[Sent]], None] = lambda _: None  # of what is in the log, before `send` returns
         self._deliver_s = deliver_s
         self._names = {name: full_name(namespace, name) for name in BY_NAME}
         self._producer = Producer(_options(brokers, idempotent, deliver_s), logger=log)
@@ -72,6 +78,7 @@ class KafkaSender:
             raise _away(f"no acknowledgement within {self._deliver_s:.0f} s") from None
         if error is not None:
             raise _away(str(error.str()))
+        self.heard(batch.sent)
 
     async def _produce(self, record: Send, batch: _Batch) -> None:
         """Hand one record over; where the queue is full, wait until acknowledgements make room."""
@@ -83,7 +90,7 @@ class KafkaSender:
                     record.value,
                     record.key,
                     record.partition,
-                    on_delivery=batch.delivered,
+                    on_delivery=partial(batch.delivered, record),
                     headers=list(record.headers) or None,
                 )
                 return

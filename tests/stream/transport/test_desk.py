@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from faust.types import TP
 
 from stream.transport.app import Config, pace_of
-from stream.transport.desk import MUCH_BYTES, POLLS_AHEAD, Desk, Stamped
+from stream.transport.desk import MUCH_BYTES, POLLS_AHEAD, Desk
 from stream.transport.port import Batch
+from stream.transport.stamped import Stamped
 
 
 class Nothing:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from stream.transport.desk import Desk, Stamped
+from stream.transport.desk import Desk
 from stream.transport.driver import BRIEF_WAIT_MS, Consumer, _ask, joined
 from stream.transport.port import Batch
+from stream.transport.stamped import Stamped
 from tests.stream.transport.test_desk import Nothing
 
 A, B = TP("ns.orders", 0), TP("ns.orders", 1)
