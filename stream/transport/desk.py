@@ -17,12 +17,11 @@ from typing import Protocol
 
 from faust.types import TP
 
-from stream.transport.hand_over import HandOver
+from stream.transport.inbox import MUCH_BYTES, Inbox
 from stream.transport.port import Batch, IntakeWork, PlannerWork
 from stream.transport.stamped import Stamped, size_of
 
 POLLS_AHEAD = 2  # one in hand and one waiting: the next is fetched while this one is worked on
-MUCH_BYTES = 64 << 10  # less than this does not wait on the desk: what comes meanwhile would miss it
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,7 @@ class Desk:
         self.lock = asyncio.Lock()
         self.room = asyncio.Event()  # set when a poll is done, for who has something to do between polls
         self.fetch = asyncio.Event()  # the same for who fetches
-        self.bringing = asyncio.Lock()  # polls come in the order of their numbers
-        self.handed = HandOver()
+        self.inbox = Inbox()
         self.kept: dict[TP, int] = {}  # taken partitions: the offset below which the work has answered
         self.taken: set[TP] = set()  # what the work was told to take, whether it is sought yet or not
         self.answered_ms: dict[TP, int] = {}  # Kafka timestamp of the last record answered
@@ -119,7 +117,7 @@ class Desk:
 
     def waiting_bytes(self) -> int:
         """Bytes of the polls brought and not yet done, and of what is to be brought next."""
-        return sum(self._waiting.values()) + self.handed.waiting_bytes()
+        return sum(self._waiting.values()) + self.inbox.size_bytes
 
     def done(self, poll: Poll) -> None:
         """Take a poll off the desk."""
@@ -140,7 +138,7 @@ class Desk:
         self.taken.clear()
         self.kept.clear()
         self.answered_ms.clear()
-        self.handed.clear()
+        self.inbox.clear()
         self.fenced = False
         return tps
 

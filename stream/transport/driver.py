@@ -5,7 +5,7 @@ In short:
 
   fetch     a fetch is cut into one `Batch` a partition and stamped, in the consumer thread and in the step that drained
             it, with the partition's stamp; every seek and every revocation changes the stamp
-  hand over what our own intake wrote goes to the planner as soon as it is acknowledged; see hand_over.py
+  hand over what our own intake wrote goes to the planner as soon as it is acknowledged; see inbox.py
   deliver   all partitions of an agent go to it as one message; nothing is dropped but what was fetched before a seek
   seek      `seek_to_committed`, the one hook called after every assignment, asks the works and seeks there
   commit    acks mean nothing; what the ledger has is committed for lag tools, and failing at that is no error
@@ -33,7 +33,8 @@ from mode.threads import WorkerThread
 
 from stream.errors import Fenced, PartitionsChanged, RecordsGone
 from stream.transport.bounds import GONE_HINT, check_in_log
-from stream.transport.desk import MUCH_BYTES, Desk
+from stream.transport.desk import Desk
+from stream.transport.inbox import MUCH_BYTES
 from stream.transport.port import Batch, Sent
 from stream.transport.stamped import Stamped, size_of
 
@@ -42,7 +43,8 @@ FETCH_S = 0.1  # how long one fetch may wait: after it, newly taken partitions a
 # A poll costs 5 to 10 ms of CPU whatever it brings, and each of intake's makes the planner's dearer: at 1,000 orders/s
 # p99 was 529 ms in two processes with 10 ms from poll to poll, 170 with 25. Large polls follow at once.
 PACE_S = 0.025
-MORE_S = 0.01  # what came while nobody read is fetched within this, once the little that was fetched before is read
+MORE_S = 0.01  # from drain to drain
+LOOK_S = 0.005  # while something little waits until it is due: whether it has become much, or some was handed over
 BRIEF_WAIT_MS = 5  # how long the broker may hold a fetch that does not ask for everything
 HANDING_S = 0.1  # a desk that is handed its records is fetched for this often: others may write too
 FETCH_BUSY_S = 0.1  # how long a desk without room is left alone if it does not say that it has some
@@ -90,15 +92,6 @@ def _ask(fetcher: Any, actions: Callable[[Any], tuple[Any, ...]], assignment: An
     return fetches, resets, 0.0 if missed else wait_s, *rest
 
 
-def joined(before: Sequence[Stamped], after: Sequence[Stamped]) -> list[Stamped]:
-    """Two drains as one, a batch a partition; what was drained before a seek is left out."""
-    parts = {part.tp: part for part in before}
-    for part in after:
-        first = parts.get(part.tp)
-        parts[part.tp] = part if first is None or first.stamp != part.stamp else first.then(part)
-    return list(parts.values())
-
-
 class Thread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
     """The consumer's own thread. `era`, `stamps` and `cursors` are written here only, in one step with their cause."""
 
@@ -129,17 +122,20 @@ class Thread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
         asking._prefetch_backoff = BRIEF_WAIT_MS / 1000
         asking._get_actions_per_node = partial(_ask, asking, asking._get_actions_per_node)
 
-    async def fetch(self, wanted: set[TP], timeout: float, enough: asyncio.Event) -> list[Stamped]:
-        """Drain what was fetched of `wanted` (not empty), stamped. Runs in the consumer thread; `enough` is set there.
+    async def fetch(self, desk: Desk, once: bool, push: Callable[[list[Stamped]], None]) -> None:
+        """Drain a desk's topics and push what was found: once, or for a while until much waits. Runs in this thread.
 
-        Little of it, and it is drained again and again until `enough`: nothing is asked for that lies here unread.
+        It is drained often, as nothing is asked for that lies here unread.
         """
-        parts = await self._drain(wanted, timeout)
-        while parts and size_of(parts) < MUCH_BYTES and not enough.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(enough.wait(), MORE_S)
-            parts = joined(parts, await self._drain(wanted, 0.0))
-        return parts
+        until_s = self.thread_loop.time() + FETCH_S
+        while (left_s := until_s - self.thread_loop.time()) > 0:
+            wanted = {tp for tp in self.cursors if tp.topic in desk.topics}
+            parts = await self._drain(wanted, left_s) if wanted else []  # an empty set would fetch from all
+            if parts:
+                push(parts)
+            if once or size_of(parts) + desk.inbox.size_bytes >= MUCH_BYTES:
+                return
+            await asyncio.sleep(MORE_S)
 
     async def _drain(self, wanted: set[TP], timeout: float) -> list[Stamped]:
         consumer = self._ensure_consumer()
@@ -276,7 +272,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
 
     async def _drain_messages(self, fetcher: Any) -> None:
         """Bring polls to the desks as long as they have room. Never drops, unlike the stock one by `_read_offset`."""
-        ways = (self._keep_fetching, self._keep_handing)
+        ways = (self._keep_fetching, self._keep_bringing)
         await asyncio.gather(*(self._or_doom(way(desk, fetcher)) for way in ways for desk in self.app.desks))
 
     async def _or_doom(self, endless: Awaitable[None]) -> None:
@@ -288,21 +284,46 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
             self.app.doom(error)
 
     async def _keep_fetching(self, desk: Desk, fetcher: Any) -> None:
-        clock, next_s = asyncio.get_running_loop().time, 0.0
-        while not self.should_stop and not fetcher.should_stop:
-            await asyncio.sleep(next_s - clock())
-            if clock() - desk.handed.taken_s < HANDING_S:
-                await set_within(desk.handed.missed, HANDING_S)
-            desk.handed.missed.clear()
-            begun_s = clock()
-            at_once = await self._fetch_once(desk)
-            next_s = 0.0 if at_once else begun_s + PACE_S
+        """Have the thread fill the inbox as long as there is room for more."""
+        loop, inbox = asyncio.get_running_loop(), desk.inbox
 
-    async def _keep_handing(self, desk: Desk, fetcher: Any) -> None:
+        def push(parts: list[Stamped]) -> None:
+            loop.call_soon_threadsafe(self._came, desk, parts)
+
         while not self.should_stop and not fetcher.should_stop:
-            await desk.handed.came.wait()
+            handing = loop.time() - inbox.handed_s < HANDING_S
+            if handing:
+                await set_within(inbox.missed, HANDING_S)
+            inbox.missed.clear()
+            if not self.flow_active:
+                await self.wait(self.can_resume_flow)
+            elif inbox.size_bytes < MUCH_BYTES and self._may_fetch(desk):
+                await self.in_thread(self._thread.fetch(desk, handing, push))
+            else:
+                await self._room(desk, FETCH_BUSY_S)
+
+    def _came(self, desk: Desk, parts: Sequence[Stamped]) -> None:
+        try:
+            desk.inbox.add(self.fresh(parts))
+        except AssertionError as error:
+            self.app.doom(error)
+
+    async def _keep_bringing(self, desk: Desk, fetcher: Any) -> None:
+        """Bring what is in the inbox once there is room; a little that was fetched not before it is due."""
+        clock, inbox, due_s = asyncio.get_running_loop().time, desk.inbox, 0.0
+        while not self.should_stop and not fetcher.should_stop:
+            await inbox.came.wait()
             await self._until_room(desk)
-            await self._deliver(desk, desk.handed.take())
+            while not inbox.at_once and (left_s := due_s - clock()) > 0:
+                await asyncio.sleep(min(left_s, LOOK_S))
+            if not self.flow_active:  # brought while suspended it would be cancelled, and gone
+                await self.wait(self.can_resume_flow)
+                continue
+            fresh = self.fresh(inbox.take())
+            desk.fetch.set()  # there is room in the inbox
+            if fresh:
+                await self._bring(desk, fresh)
+            due_s = clock() + PACE_S
 
     def hand_over(self, sent: Sequence[Sent]) -> None:
         """Our own records are in the log: whoever reads them here may have them at once."""
@@ -312,28 +333,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
             for each in sent:
                 tp = TP(self.app.full_name(each.record.topic), each.record.partition)
                 if tp.topic in desk.topics:
-                    desk.handed.offer(tp, each.record.topic, each, now_s, room)
-
-    async def _fetch_once(self, desk: Desk) -> bool:
-        """Bring one poll, once there is room; whether to go on at once: it was a large one, or none was fetched."""
-        if not self.flow_active:
-            await self.wait(self.can_resume_flow)
-            return False
-        wanted = {tp for tp in list(self._thread.cursors) if tp.topic in desk.topics}
-        if not wanted or not self._may_fetch(desk):  # an empty set would fetch from all
-            await self._room(desk, FETCH_BUSY_S)
-            return True
-        enough = asyncio.Event()
-        fetching = asyncio.ensure_future(self.in_thread(self._thread.fetch(wanted, FETCH_S, enough)))
-        try:
-            await self._until_room(desk)
-            self._thread.thread_loop.call_soon_threadsafe(enough.set)
-            parts: list[Stamped] = await fetching
-        finally:
-            fetching.cancel()  # a rebalance ends this loop: a fetch left behind would drain what the next one asks for
-        if parts:
-            await self._deliver(desk, parts)
-        return size_of(parts) >= MUCH_BYTES
+                    desk.inbox.hand(tp, each.record.topic, each, now_s, room)
 
     async def _until_room(self, desk: Desk) -> None:
         """Until a poll may be brought: there is room, or one there never came to its agent, which the next shows."""
@@ -353,15 +353,6 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
 
     def _may_fetch(self, desk: Desk) -> bool:
         return desk.empty() or (desk.few() and self._held() < self.app.pace.waiting_max_bytes)
-
-    async def _deliver(self, desk: Desk, parts: Sequence[Stamped]) -> None:
-        async with desk.bringing:
-            while not self.flow_active:  # delivered while suspended it would be cancelled, and gone
-                if (await self.wait(self.can_resume_flow)).stopped:
-                    return
-            fresh = [news for part in self.fresh(parts) if (news := desk.handed.news(part)) is not None]
-            if fresh:
-                await self._bring(desk, fresh)
 
     async def _bring(self, desk: Desk, fresh: Sequence[Stamped]) -> None:
         tp = fresh[0].tp
@@ -413,7 +404,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
             found = await self.in_thread(self._thread.reposition(era, offsets))
             desk.kept.update({tp: at for tp, (_, at) in found.items()})
             for tp, (stamp, at) in found.items():
-                desk.handed.begin(tp, stamp, at)
+                desk.inbox.begin(tp, stamp, at)
         except Fenced as error:
             await self._rejoin(desk, error)
         except Exception as error:

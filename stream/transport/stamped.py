@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from faust.types import TP
@@ -23,10 +23,10 @@ class Stamped(NamedTuple):
         return self._replace(batch=self.batch.then(later.batch), size_bytes=self.size_bytes + later.size_bytes)
 
     def since(self, offset: int) -> Stamped:
-        """What of it begins at an offset, which is not beyond its end."""
+        """What of it has an offset of at least this."""
         return self if offset == self.batch.start else self._replace(batch=self.batch.since(offset))
 
 
-def size_of(parts: Sequence[Stamped]) -> int:
+def size_of(parts: Iterable[Stamped]) -> int:
     """Bytes of their keys and values."""
     return sum(part.size_bytes for part in parts)
