@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
 from faust.types import TP
 
 from stream.transport.desk import Desk
-from stream.transport.driver import BRIEF_WAIT_MS, Consumer, _ask, joined
+from stream.transport.driver import BRIEF_WAIT_MS, Consumer, Thread, _ask
 from stream.transport.port import Batch
 from stream.transport.stamped import Stamped
 from tests.stream.transport.test_desk import Nothing
@@ -34,23 +34,6 @@ def part(tp: TP, offsets: range, stamp: int = 1) -> Stamped:
         [()] * len(texts),
     )
     return Stamped(tp, stamp, batch, len(texts))
-
-
-def test_two_drains_are_one_batch_a_partition() -> None:
-    """In order, nothing twice; what only one of them had is as it was."""
-    found = joined([part(A, range(3, 5)), part(B, range(7, 8))], [part(A, range(5, 8))])
-    assert found == [part(A, range(3, 8)), part(B, range(7, 8))]
-
-
-def test_what_was_drained_before_a_seek_is_left_out() -> None:
-    """A seek changes the stamp: only what was fetched after it counts."""
-    assert joined([part(A, range(3, 5))], [part(A, range(2), stamp=2)]) == [part(A, range(2), stamp=2)]
-
-
-def test_drains_with_something_between_them_are_a_fault() -> None:
-    """Never a gap in silence."""
-    with pytest.raises(AssertionError, match="does not follow"):
-        joined([part(A, range(3, 5))], [part(A, range(6, 8))])
 
 
 def test_a_batch_and_what_follows_is_the_batch() -> None:
@@ -90,33 +73,89 @@ def test_a_fetch_that_is_done_and_still_noted_is_looked_at_again_at_once() -> No
     assert asked(fetcher(unread=0, in_flight=1, pending=0)) == (50, 0.0)
 
 
+def flowing(desk: Desk, found: Sequence[list[Stamped]]) -> tuple[Any, Thread, list[list[Stamped]]]:
+    """A consumer and its thread on this loop, which drains these and then waits; what it asked for."""
+    drains, ended = iter(found), asyncio.Event()
+
+    async def drain(_wanted: object, _timeout: float) -> list[Stamped]:
+        if (parts := next(drains, None)) is not None:
+            return parts
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        raise AssertionError
+
+    loop = asyncio.get_running_loop()
+    thread: Any = SimpleNamespace(_drain=drain, cursors={A: 0}, stamps={A: 1, B: 1}, thread_loop=loop, ended=ended)
+    thread.fetch = Thread.fetch.__get__(thread)
+    app = SimpleNamespace(desks=[desk], pace=SimpleNamespace(waiting_max_bytes=1 << 20), doom=lambda error: None)
+    consumer: Any = SimpleNamespace(app=app, flow_active=True, should_stop=False, _thread=thread)
+    consumer.in_thread = asyncio.ensure_future
+    for name in ("_keep_fetching", "_keep_bringing", "_may_fetch", "_held", "_room", "_until_room", "_came", "fresh"):
+        setattr(consumer, name, getattr(Consumer, name).__get__(consumer))
+    brought: list[list[Stamped]] = []
+
+    async def bring(_: Desk, parts: list[Stamped]) -> None:
+        brought.append(parts)
+        desk.bring(parts)
+
+    consumer._bring = bring
+    return consumer, thread, brought
+
+
+class Orders(Nothing):
+    name, topics = "intake", ("ns.orders",)
+
+
 def test_a_rebalance_leaves_no_fetch_behind() -> None:
     """It ends the loop that fetches; a fetch that went on would drain what the loop after it is to bring."""
 
     async def story() -> None:
-        ended = asyncio.Event()
-
-        async def fetch(_wanted: object, _timeout: float, enough: asyncio.Event) -> list[Stamped]:
-            try:
-                await enough.wait()
-            finally:
-                ended.set()
-            return []
-
-        desk = Desk(Nothing())
-        desk.bring([part(A, range(3, 4))])  # small, and in hand: the next fetch waits for room
-        thread = SimpleNamespace(
-            fetch=fetch, cursors={TP("ns.sku-events", 0): 4}, thread_loop=asyncio.get_running_loop()
-        )
-        consumer: Any = SimpleNamespace(flow_active=True, _thread=thread, in_thread=asyncio.ensure_future)
-        consumer._may_fetch = lambda _: True
-        for name in ("_until_room", "_room"):
-            setattr(consumer, name, getattr(Consumer, name).__get__(consumer))
-        loop = asyncio.ensure_future(Consumer._fetch_once(consumer, desk))
+        desk = Desk(Orders())
+        consumer, thread, _ = flowing(desk, [])
+        loop = asyncio.ensure_future(consumer._keep_fetching(desk, consumer))
         await asyncio.sleep(0.01)
-        assert not ended.is_set()
+        assert not thread.ended.is_set()
         loop.cancel()
         await asyncio.wait({loop})
-        await asyncio.wait_for(ended.wait(), 5)
+        await asyncio.wait_for(thread.ended.wait(), 5)
+
+    asyncio.run(story())
+
+
+def test_what_comes_while_a_poll_is_in_hand_is_brought_as_one() -> None:
+    """Drained again and again meanwhile, as nothing is asked for that lies in the consumer unread."""
+
+    async def story() -> None:
+        desk = Desk(Orders())
+        in_hand = desk.bring([part(B, range(3, 4))])
+        consumer, _, brought = flowing(desk, [[part(A, range(2))], [part(A, range(2, 3)), part(B, range(4, 6))]])
+        loops = [
+            asyncio.ensure_future(way(desk, consumer)) for way in (consumer._keep_fetching, consumer._keep_bringing)
+        ]
+        while desk.inbox.size_bytes < 5:
+            await asyncio.sleep(0.001)
+        assert brought == []
+        desk.done(in_hand)
+        while not brought:
+            await asyncio.sleep(0.001)
+        assert brought == [[part(A, range(3)), part(B, range(4, 6))]]
+        for loop in loops:
+            loop.cancel()
+
+    asyncio.run(story())
+
+
+def test_a_gap_in_what_is_fetched_ends_the_worker() -> None:
+    """Whatever the cause: what was between is not skipped in silence."""
+
+    async def story() -> None:
+        desk, reasons = Desk(Orders()), list[BaseException]()
+        consumer, _, _ = flowing(desk, [])
+        consumer.app.doom = reasons.append
+        consumer._came(desk, [part(A, range(3, 5))])
+        consumer._came(desk, [part(A, range(6, 8))])
+        assert "6 was fetched, 5 is the next" in str(reasons[0])
 
     asyncio.run(story())
