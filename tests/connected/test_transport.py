@@ -243,6 +243,38 @@ def test_a_sender_keeps_the_order_of_each_partition_over_many_sends_at_once(kafk
     assert all(work.values(shelf) == [b"%d" % i for i in range(100)] for shelf in SHELVES)
 
 
+def test_what_this_worker_writes_is_handed_to_its_planner_and_what_others_write_is_fetched(kafka: Broker) -> None:
+    """Both write into every shelf at once: each record comes once, in the order of the log."""
+    at, work = config(kafka.bootstrap), Remember()
+
+    async def run() -> None:
+        ours, theirs = KafkaSender(at.brokers, at.namespace), KafkaSender(at.brokers, at.namespace)
+        async with running(at, work) as app:
+            ours.heard = app.hand_over
+            inbox, handed = app.desks[0].inbox, 0
+            await until(lambda: len(app.desks[0].kept) == len(SHELVES), "all taken")
+            for i in range(60):
+                handed_s = inbox.handed_s
+                sends = [ours.send([Send(SKU_EVENTS.name, shelf, b"ours", b"%d" % i) for shelf in SHELVES])]
+                if i % 4 == 0:
+                    sends.append(
+                        theirs.send([Send(SKU_EVENTS.name, shelf, b"theirs", b"t%d" % i) for shelf in SHELVES])
+                    )
+                await asyncio.gather(*sends)
+                handed += inbox.handed_s > handed_s
+            await until(lambda: sum(work.standing.values()) == 75 * len(SHELVES), "all kept")
+            assert handed > 10
+        await ours.close()
+        await theirs.close()
+
+    asyncio.run(run())
+    for shelf in SHELVES:
+        ours = [value for value in work.values(shelf) if not value.startswith(b"t")]
+        theirs = [value for value in work.values(shelf) if value.startswith(b"t")]
+        assert ours == [b"%d" % i for i in range(60)]
+        assert theirs == [b"t%d" % i for i in range(0, 60, 4)]
+
+
 def test_a_record_larger_than_the_topic_takes_is_refused_by_name(kafka: Broker) -> None:
     """Nothing is cut off or dropped: the send fails."""
     at = config(kafka.bootstrap)
