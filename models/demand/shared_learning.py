@@ -18,6 +18,7 @@ from it moves anything. Steps are in units of the usual error: rows of a period 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -267,8 +268,7 @@ def _year_edges(setting: Setting, year: Floats) -> Floats:
     """Demand from the oldest block on to each edge between blocks, in average periods, (3, blocks + 1, GROUPS)."""
     index = (year[:, 0].astype(np.float64) + 0.1) / (year[:, 1].astype(np.float64) + 0.1)
     edges = np.zeros((3, YEAR_BLOCKS + 1, GROUPS))
-    for i in range(YEAR_BLOCKS):
-        edges[:, i + 1] = edges[:, i] + index[:, i] * setting.block
+    np.cumsum(index * setting.block, axis=1, out=edges[:, 1:])
     return edges
 
 
@@ -459,10 +459,21 @@ _PRIOR_ERRORS = np.array([-1.1, -0.8, -0.5, -0.2, 0.0, 0.3, 0.7, 1.2, 2.0, 3.5])
 
 def pooled_quantiles(shared: Shared, band: int) -> tuple[Floats, Floats]:
     """Quantiles (SIZES, K), means (SIZES,) of pooled errors in spreads, drawn to all sizes' and a prior, and to 0."""
+    pool, sums = shared["pool"][band], shared["pool_mean"][band]
+    means = sums[:, 0] / (sums[:, 1] + MEAN_LEAST)
+    return (_quantiles(pool) if pool.any() else _quantiles_of_nothing()), means
+
+
+@cache
+def _quantiles_of_nothing() -> Floats:
+    """Of a young shelf's bands: each of its closings reads them all."""
+    return _quantiles(np.zeros((SIZES, BINS)))
+
+
+def _quantiles(pool: Floats) -> Floats:
     squeezed = _PRIOR_ERRORS / (2.0 + np.abs(_PRIOR_ERRORS))
     place = np.floor((squeezed + 1.0) * (BINS / 2)).astype(np.int64)
     prior = np.bincount(place, minlength=BINS) / len(place)
-    pool, sums = shared["pool"][band], shared["pool_mean"][band]
     everybody = pool[0] + pool[1] + pool[2] + 0.2 * POOL_LEAST * prior
     own = pool + POOL_LEAST * everybody / np.maximum(total(everybody), 1e-12)
     edges = np.arange(BINS + 1) * (2.0 / BINS) - 1.0
@@ -472,8 +483,8 @@ def pooled_quantiles(shared: Shared, band: int) -> tuple[Floats, Floats]:
         below = np.concatenate([[0.0], np.cumsum(own[s])])
         found = np.clip(np.interp(LEVELS * below[-1], below, edges), -reach, reach)
         out[s] = 2.0 * found / (1.0 - np.abs(found))
-    means = sums[:, 0] / (sums[:, 1] + MEAN_LEAST)
-    return np.maximum.accumulate(out, axis=1), means
+    quantiles: Floats = np.maximum.accumulate(out, axis=1)
+    return quantiles
 
 
 def expert_excess(shared: Shared, band: int) -> tuple[Floats, Floats]:
