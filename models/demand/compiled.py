@@ -21,7 +21,9 @@ try:
 except ImportError:
     numba = None
 
-SOURCES = "exactly.py", "places.py", "row_levels.py", "row_sums.py", "row_loops.py", "compiled.py"
+SOURCES = (
+    "exactly.py", "forgetting.py", "places.py", "row_levels.py", "row_sums.py", "row_loops.py", "compiled.py",
+)  # fmt: skip
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

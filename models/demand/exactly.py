@@ -40,6 +40,19 @@ def exp_of(x: float) -> float:
     return math.ldexp(series, int(k))
 
 
+@kernel
+def _exp_each(x: Floats, made: Floats) -> None:
+    for i in range(len(x)):
+        made[i] = exp_of(x[i])
+
+
+def exp_each(values: Floats) -> Floats:
+    """`exp_of` each of an array of any shape."""
+    made = np.empty(values.size)
+    _exp_each(np.ascontiguousarray(values, np.float64).ravel(), made)
+    return made.reshape(values.shape)
+
+
 def across(rows: Floats) -> Floats:
     """Sum of the rows of (k, n), one after the other."""
     total = np.zeros(rows.shape[1:])
@@ -56,6 +69,13 @@ def total(values: Floats) -> float:
 def by_group(group: Ints, values: Floats, groups: int) -> Floats:
     """Sum of (n,) by group number, one after the other."""
     return np.asarray(np.bincount(group, values, groups), dtype=np.float64)
+
+
+def columns_by_group(group: Ints, values: Floats, groups: int) -> Floats:
+    """Sums (groups, k) of the columns of (n, k) by group number, each one row after the other."""
+    k = values.shape[1]
+    place = (group[:, None] * k + np.arange(k)).ravel()
+    return np.asarray(np.bincount(place, values.ravel(), groups * k), np.float64).reshape(groups, k)
 
 
 def on_grid(values: Floats, step: float) -> Floats:
@@ -76,16 +96,24 @@ def solve(left: Floats, right: Floats) -> Floats:
 
 @kernel
 def _eliminate(a: Floats, b: Floats) -> None:
-    """The solutions of `a` x = `b` into `b`; only the upper half of each system of `a` is read."""
-    systems, p = b.shape
-    for s in range(systems):
-        for i in range(p):
-            for j in range(i + 1, p):
-                part = a[s, i, j] / a[s, i, i]
-                for k in range(j, p):
-                    a[s, j, k] -= part * a[s, i, k]
-                b[s, j] -= part * b[s, i]
-        for i in range(p - 1, -1, -1):
-            for j in range(i + 1, p):
-                b[s, i] -= a[s, i, j] * b[s, j]
-            b[s, i] /= a[s, i, i]
+    """The solutions of `a` x = `b` into `b`."""
+    for s in range(len(b)):
+        eliminate_one(a[s], b[s])
+
+
+@kernel
+def eliminate_one(a: Floats, b: Floats) -> None:
+    """The solution of `a` x = `b` into `b`; only the upper half of `a` (p, p) is read, and it is written over."""
+    p = len(b)
+    for i in range(p):
+        above = a[i]
+        for j in range(i + 1, p):
+            here, part = a[j], above[j] / above[i]
+            for k in range(j, p):
+                here[k] -= part * above[k]
+            b[j] -= part * b[i]
+    for i in range(p - 1, -1, -1):
+        row = a[i]
+        for j in range(i + 1, p):
+            b[i] -= row[j] * b[j]
+        b[i] /= row[i]

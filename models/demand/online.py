@@ -317,7 +317,7 @@ def _asked(asked: tuple[float, ...]) -> Floats:
     """How quantiles at LEVELS become those at other levels (Q, 3): place, part of the way to the next, if mirrored.
 
     Between levels in a straight line over the normal score; above the highest as an exponential tail; below one half
-    mirrored at it.
+    mirrored at it in roots, as the roots of counts lie even about their middle (Anscombe 1948).
     """
     made = []
     for level in asked:

@@ -449,7 +449,8 @@ def at_levels(final: Floats, asked: Floats, units: float, counts: bool, quantile
         place, part = int(asked[q, 0]), asked[q, 1]
         told = final[place] + part * (final[place + 1] - final[place])
         if asked[q, 2] > 0:
-            told = max(2.0 * final[0] - told, 0.0)
+            root = max(2.0 * np.sqrt(final[0]) - np.sqrt(told), 0.0)
+            told = root * root
         told = min(told, 2.0 * FARTHEST) * units
         told = np.rint(told) if counts else told
         quantile[q] = max(told, quantile[q - 1]) if q > 0 else told

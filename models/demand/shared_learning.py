@@ -23,7 +23,8 @@ from functools import cache
 import numpy as np
 
 from models.demand.contract import Floats, Ints, Shared, Told
-from models.demand.exactly import FEATURE_STEP, WEIGHT_STEP, by_group, exp_of, on_grid, solve, total
+from models.demand.exactly import FEATURE_STEP, WEIGHT_STEP, by_group, columns_by_group, exp_each, on_grid, solve, total
+from models.demand.forgetting import learnt
 from models.demand.places import LEVELS, Shape, quantiles_of
 from models.demand.row_levels import LONG, MEMORIES_DAY, MEMORIES_LONG, PlanNames
 from models.demand.row_loops import Known
@@ -246,7 +247,7 @@ def known(setting: Setting, shape: Shape, slots: tuple[int, ...], shared: Shared
         np.stack([pooled[b][1] for b in bands]),
         np.stack([excess[b][0] for b in bands]),
         np.stack([excess[b][1] for b in bands]),
-        _exp(shared["lean"])[nearest],
+        exp_each(shared["lean"])[nearest],
         shared["shift"][nearest],
     )
 
@@ -340,7 +341,7 @@ def _learn_lean(out: Shared, band: int, lessons: Told, target: Floats, size: Int
     """
     told = quantiles_of(lessons["told"][:, :FIRST_GUEST])
     excess, _ = expert_excess(out, band)
-    odds = _eighth(1.0 / np.maximum(1.0 + excess[:, REGRESSION], LEAST_COST))[:, None] * _exp(out["lean"][band])
+    odds = _eighth(1.0 / np.maximum(1.0 + excess[:, REGRESSION], LEAST_COST))[:, None] * exp_each(out["lean"][band])
     part = np.clip(odds / (1.0 + odds), LEAST_SHARE, 1.0 - LEAST_SHARE)[size]
     apart = told[:, REGRESSION] - told[:, POOLED]
     over = target[:, None] < told[:, POOLED] + part * apart
@@ -361,10 +362,6 @@ def _eighth(values: Floats) -> Floats:
     return fourth * fourth
 
 
-def _exp(values: Floats) -> Floats:
-    return np.array([exp_of(value) for value in values.ravel().tolist()]).reshape(values.shape)
-
-
 def _calibrate(out: Shared, band: int, lessons: Told, gap: int) -> None:
     cells, step = lessons["cells"].astype(np.int64), CALIBRATION_STEP / float(lessons["span"].max())
     under, within = _covered(lessons)
@@ -374,11 +371,11 @@ def _calibrate(out: Shared, band: int, lessons: Told, gap: int) -> None:
         rows = by_group(cell, np.ones(len(cell)), count)
         per, weight = np.maximum(rows, 1.0), step * np.minimum(1.0, rows / CALIBRATION_FULL_ROWS)
         kept = np.where(rows > 0, (1.0 - CALIBRATION_LEAK * step) ** gap, 1.0)
-        for k, level in enumerate(LEVELS):
-            low, high = (by_group(cell, share[:, k], count) / per for share in (under, within))
-            missed = np.where(rows > 0, np.maximum(level - high, 0.0) - np.maximum(low - level, 0.0), 0.0)
-            shift = kept * out["shift"][band, first : first + count, k] + weight * missed
-            out["shift"][band, first : first + count, k] = np.clip(shift, -FARTHEST_SHIFT, FARTHEST_SHIFT)
+        low, high = (columns_by_group(cell, share, count) / per[:, None] for share in (under, within))
+        missed = np.maximum(LEVELS - high, 0.0) - np.maximum(low - LEVELS, 0.0)
+        missed[rows == 0] = 0.0
+        shift = kept[:, None] * out["shift"][band, first : first + count] + weight[:, None] * missed
+        out["shift"][band, first : first + count] = np.clip(shift, -FARTHEST_SHIFT, FARTHEST_SHIFT)
         first += count
 
 
@@ -411,45 +408,37 @@ def _learn_regression(
     for s in range(SIZES):
         here = size == s
         if here.any():
-            normal[s], right[s] = _equations(features[here], target[here], weight[here], out, band, s, flat)
-    kept = np.array([1.0 - 1.0 / memory for memory in MEMORIES_PERIODS])[:, None, None, None] ** gap
+            _equations(features[here], target[here], weight[here], out, band, s, flat, normal[s], right[s])
+    kept = np.array([1.0 - 1.0 / memory for memory in MEMORIES_PERIODS]) ** gap
     name, side = f"normal/{band}", f"right/{band}"
-    old = out.get(name, np.zeros((m, SIZES, k, p, p)))
-    out[name] = kept[..., None] * old + normal
-    out[side] = kept * out.get(side, np.zeros((m, SIZES, k, p))) + right
-    out["coefficients"][band] = _coefficients(fresh(setting)["coefficients"][0, 0], out[name], out[side])
+    before = (out[name], out[side]) if name in out else (np.zeros((m, SIZES, k, p, p)), np.zeros((m, SIZES, k, p)))
+    prior = fresh(setting)["coefficients"][0, 0]
+    out[name], out[side], mean = learnt(before, kept, (normal, right), prior, (RIDGE, SEGMENT_RIDGE))
+    out["coefficients"][band] = grid_coefficients(mean)
 
 
 def _equations(
-    features: Floats, target: Floats, weight: Floats, out: Shared, band: int, size: int, flat: float
-) -> tuple[Floats, Floats]:
-    """What one period's rows of one size add to the normal equations (K, p, p) and their right sides (K, p)."""
+    features: Floats,
+    target: Floats,
+    weight: Floats,
+    out: Shared,
+    band: int,
+    size: int,
+    flat: float,
+    normal: Floats,
+    right: Floats,
+) -> None:
+    """What one period's rows of one size add to equations, into `normal` (K, p, p) and right sides `right` (K, p)."""
     error = np.abs(target - (features @ out["coefficients"][band, size].T).T)
     steep = weight / (flat + error)  # (K, n)
-    largest = float(weight.max()) / flat
+    largest, most = float(weight.max()) / flat, float(weight.max())
     steep = on_grid(steep / largest, WEIGHT_STEP)
-    normal = np.stack([(w[:, None] * features).T @ features for w in steep])
-    plain = on_grid(weight / float(weight.max()), WEIGHT_STEP) @ features
-    right = np.stack([(w * target) @ features for w in steep]) * largest
-    return normal * largest, right + (2.0 * LEVELS - 1.0)[:, None] * (plain * float(weight.max()))
-
-
-def _coefficients(prior: Floats, normal: Floats, right: Floats) -> Floats:
-    """Coefficients (SIZES, K, p): those of all rows drawn to the prior, each size's drawn to them, mean of memories."""
-    m, sizes, k, p = right.shape
-    everybody, side = normal[:, 0].copy(), right[:, 0].copy()
-    for s in range(1, sizes):
-        everybody, side = everybody + normal[:, s], side + right[:, s]
-    shared = solve((everybody + RIDGE * np.eye(p)).reshape(-1, p, p), (side + RIDGE * prior).reshape(-1, p)).reshape(
-        m, 1, k, p
-    )
-    own = solve(
-        (normal + SEGMENT_RIDGE * np.eye(p)).reshape(-1, p, p), (right + SEGMENT_RIDGE * shared).reshape(-1, p)
-    ).reshape(m, sizes, k, p)
-    mean = own[0]
-    for memory in own[1:]:
-        mean = mean + memory
-    return grid_coefficients(mean / m)
+    for k, w in enumerate(steep):
+        np.matmul((w[:, None] * features).T, features, out=normal[k])
+        np.matmul(w * target, features, out=right[k])
+    normal *= largest
+    right *= largest
+    right += (2.0 * LEVELS - 1.0)[:, None] * (on_grid(weight / most, WEIGHT_STEP) @ features * most)
 
 
 # --- read off by rows -----------------------------------------------------------------------------------------------

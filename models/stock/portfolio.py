@@ -7,7 +7,7 @@ ratio with one price for money (Lagrange; Everett 1963). With equal costs and wo
 with real ones equal service would hold dear things that earn little.
 
 Rows are described by quantiles (n, K) of demand over their wait at ascending `levels` (K,), straight between levels,
-mirrored under the median, and with an exponential tail beyond the last. Expected units are of that curve.
+mirrored in roots under the median, and with an exponential tail beyond the last. Expected units are of that curve.
 """
 
 from __future__ import annotations
@@ -78,14 +78,15 @@ class QuantileCurve:
 
 
 def _mirrored(levels: Floats, quantile_units: Floats) -> tuple[Floats, Floats]:
-    """Levels under the median, and their quantiles (n, k): as many times less than it as those over it are more.
+    """Levels under the median, and their quantiles (n, k): in roots as far under it as those over it are above.
 
-    In ratios, as demand is skewed and never negative; none where the lowest level is not the median.
+    Demand is skewed and never negative; roots of counts, and nearly those of gamma demand, lie even about their middle
+    (Anscombe 1948). None where the lowest level is not the median.
     """
     if levels[0] != 0.5 or quantile_units.shape[1] == 0:
         return np.zeros(0), np.zeros((len(quantile_units), 0))
     upper, median = quantile_units[:, :0:-1], quantile_units[:, :1]
-    return 1.0 - levels[:0:-1], np.where(upper > 0, median * median / np.where(upper > 0, upper, 1.0), 0.0)
+    return 1.0 - levels[:0:-1], np.maximum(2.0 * np.sqrt(median) - np.sqrt(upper), 0.0) ** 2
 
 
 def for_fill_rate(

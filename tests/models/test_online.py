@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.demand import baseline
+from models.demand.contract import no_ahead, observation
 from models.demand.online import FAMILY, Online
 from tests.models import conformance as c
 
@@ -33,6 +34,22 @@ def test_a_fresh_row_asks_for_nothing():
 def test_a_new_row_starts_as_another_and_lets_go():
     """Levels of the like row, forgotten for the row's own within four weeks."""
     c.check_starts(FAMILY, 10)
+
+
+def test_low_quantiles_of_skewed_demand():
+    """Of gamma demand over a week, quantiles under the median are reached about as often as they say."""
+    rng, family, rows, days = np.random.default_rng(9), Online(plan=(), slots=(4,), guests=()), 40, 160
+    state, shared, levels = family.fresh(np.arange(rows)), family.fresh_shared(), np.array([0.05, 0.1, 0.2])
+    horizons, under = np.full((rows, 1), 7, np.int64), []
+    demand = rng.gamma(0.35, 20.0, (rows, days))
+    for day in range(days - 7):
+        period = np.full(rows, day)
+        closed = family.close(state, shared, observation(period, demand[:, day], np.ones(rows), horizons))
+        state, shared = closed.state, family.settle(shared, closed.told)
+        if day >= 90 and day % 7 == 0:
+            told = family.outlook(state, shared, period, horizons, no_ahead(rows), levels).quantile_sum_units[:, 0]
+            under.append(demand[:, day + 1 : day + 8].sum(axis=1)[:, None] < told)
+    np.testing.assert_allclose(np.concatenate(under).mean(axis=0), levels, atol=0.035)
 
 
 def test_closing_is_pure():

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.demand import row_sums, shared_learning
+from models.demand import forgetting, row_sums, shared_learning
 from models.demand.backtest import QUANTILES, forecast_history
-from models.demand.exactly import FEATURE_STEP
+from models.demand.exactly import FEATURE_STEP, solve
 from models.demand.online import Online
 from models.demand.panel import panel
 from models.demand.places import quantile_words
@@ -57,6 +57,23 @@ def test_the_regression_finds_quantiles():
     expected = 0.5 + 0.5 * np.array([0.5, 1.0, 1.5])[:, None] * -np.log(1 - QUANTILES)
     np.testing.assert_allclose(told[:, :5], expected[:, :5], rtol=0.15)
     np.testing.assert_allclose(told[:, 5], expected[:, 5], rtol=0.3)
+
+
+def test_equations_forget_and_are_solved_as_in_plain_columns():
+    """One pass gives the bytes of fading, adding and solving array by array."""
+    rng, (memories, sizes, levels, p) = np.random.default_rng(8), (2, 3, 2, 5)
+    roots = rng.normal(size=(memories, sizes, levels, p, p))
+    old, side = roots @ roots.swapaxes(3, 4), rng.normal(size=(memories, sizes, levels, p))
+    kept, taught, prior = np.array([0.9, 0.99]), (old[1] / 7, side[0] / 3), rng.normal(size=(levels, p))
+    normal, right, mean = forgetting.learnt((old, side), kept, taught, prior, (0.1, 0.5))
+    faded, told = kept[:, None, None, None, None] * old + taught[0], kept[:, None, None, None] * side + taught[1]
+    everybody, all_told = (part[:, 0] + part[:, 1] + part[:, 2] for part in (faded, told))
+    drawn = solve((everybody + 0.1 * np.eye(p)).reshape(-1, p, p), (all_told + 0.1 * prior).reshape(-1, p))
+    drawn = drawn.reshape(memories, 1, levels, p)
+    own = solve((faded + 0.5 * np.eye(p)).reshape(-1, p, p), (told + 0.5 * drawn).reshape(-1, p)).reshape(told.shape)
+    assert normal.tobytes() == faded.tobytes()
+    assert right.tobytes() == told.tobytes()
+    assert mean.tobytes() == ((own[0] + own[1]) / memories).tobytes()
 
 
 def test_coverage_that_whole_units_force_is_left_alone():
