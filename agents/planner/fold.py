@@ -97,7 +97,7 @@ def _fold_one(shelf: Shelf, record: SkuRecord, out: Outcome) -> None:
     if len(touched):
         wakes.refresh_due(shelf, touched)
     shelf.offset = record.offset + 1
-    out.messages += wakes.arrive(shelf, record.offset)
+    out.messages += wakes.arrive(shelf, record.offset, touched)
 
 
 def _switch(shelf: Shelf, version: int, out: Outcome) -> None:

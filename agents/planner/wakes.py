@@ -34,14 +34,16 @@ def refresh_due(shelf: Shelf, rows: Rows) -> None:
     shelf.dues.put(rows, due)
 
 
-def arrive(shelf: Shelf, offset: int) -> list[Outgoing]:
-    """The record at `offset` has been folded: wake what its watermark makes due, at once or in slices.
+def arrive(shelf: Shelf, offset: int, touched: Rows) -> list[Outgoing]:
+    """The record at `offset` has been folded, which `touched` rows: wake what its watermark makes due, or in slices.
 
     Days that end at different instants are woken one after the other, each with its own frozen pool, so that it does
     not show whether the watermark came in steps or in one leap.
     """
     out = list[Outgoing]()
     if shelf.watermark_ms == LONG_AGO or not shelf.dues.any_by(shelf.watermark_ms):
+        return out
+    if _said_all(shelf, touched):
         return out
     if _closing(shelf) and _next_end_ms(shelf) <= shelf.watermark_ms:
         out += finish(shelf)  # the day before it was still being closed
@@ -51,6 +53,17 @@ def arrive(shelf: Shelf, offset: int) -> list[Outgoing]:
     if came_now and len(shelf.dues.by(shelf.watermark_ms)) <= few:
         out += finish(shelf)
     return out
+
+
+def _said_all(shelf: Shelf, touched: Rows) -> bool:
+    """Whether the last pending wake reaches the watermark, and no row that changed since is due by it.
+
+    A wake for each record would concern nobody; hundreds of records come while a close of many rows is under way, and
+    every write carries what is pending.
+    """
+    if not shelf.pending or shelf.pending[-1].closing or shelf.pending[-1].watermark_ms < shelf.watermark_ms:
+        return False
+    return not (shelf.dues.at[touched] <= shelf.watermark_ms).any()
 
 
 def leaping(shelf: Shelf) -> bool:

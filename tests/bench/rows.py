@@ -208,7 +208,7 @@ def compute(shelves: list[Shelf], at_ms: int) -> float:
     begun = time.process_time()
     for shelf in shelves:
         shelf.watermark_ms = at_ms
-        wakes.arrive(shelf, shelf.offset)
+        wakes.arrive(shelf, shelf.offset, np.zeros(0, np.int64))
         while shelf.pending:
             wakes.sweep_slice(shelf, shelf.config.slice_rows)
     return time.process_time() - begun
