@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.demand import online
+from models.demand import forgetting, online
 from models.demand.contract import Family, no_ahead, observation
 
 
@@ -20,6 +20,10 @@ def warm(family: Family = online.FAMILY) -> None:
     plan = np.full((n, len(family.plan)), np.nan)
     closed = family.close(state, shared, observation(period, np.ones(n), np.ones(n), horizons, plan=plan))
     shared = family.settle(shared, closed.told)
+    none = np.zeros((1, 1, 1, 1, 1)), np.zeros((1, 1, 1, 1))
+    forgetting.learnt(
+        none, np.ones(1), (none[0][0], none[1][0]), np.zeros((1, 1)), (1.0, 1.0)
+    )  # no horizon is over yet
     family.outlook(closed.state, shared, period, horizons, no_ahead(n), np.array([0.5, 0.95]))
     family.explain(closed.state, shared)
 
