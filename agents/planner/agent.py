@@ -131,7 +131,7 @@ class Planner:
         self._watcher: Watcher = watcher or Unwatched()
         self._failed: dict[int, Exception] = {}
         self._relayed_s = self._polled_s = self._looked_s = 0.0
-        self._pace = Pace()
+        self._paces = {False: Pace(), True: Pace()}  # of slices that close days, and of those that only send positions
 
     async def positions(self, shelves: Sequence[int]) -> dict[int, int | None]:
         """Take these shelves: fence older owners, load state, start relays; where to read on."""
@@ -213,7 +213,7 @@ class Planner:
             owned.messages += close_ahead(shelf, [one for one in next_ones if isinstance(one, SkuRecord)], ROWS_AHEAD)
         for record in records:
             while wakes.leaping(shelf):
-                owned.messages += wakes.sweep_slice(shelf, self._pace.rows)
+                owned.messages += wakes.sweep(shelf, self._slice(shelf)[1])
                 if time.perf_counter() > until_s:
                     break
             if wakes.leaping(shelf):
@@ -258,15 +258,20 @@ class Planner:
 
     async def _sweep(self, owned: Owned) -> list[int]:
         """One slice, kept and offered; its messages go out at once, as the next slice waits for them."""
-        begun, rows = time.perf_counter(), self._pace.rows
-        owned.messages = wakes.sweep_slice(owned.shelf, rows)
+        begun, (pace, rows) = time.perf_counter(), self._slice(owned.shelf)
+        owned.messages = wakes.sweep(owned.shelf, rows)
         write = self._write(owned, self._views_due(owned))
         if owned.shelf.cursor > 0:  # else it was the last of the pass, with fewer rows
-            self._pace.took(rows, time.perf_counter() - begun)
+            pace.took(rows, time.perf_counter() - begun)
         stale = await self._keep([(owned, write)])
         owned.swept = owned.held.next_out
         owned.relay.hurry()
         return stale
+
+    def _slice(self, shelf: Shelf) -> tuple[Pace, int]:
+        """The pace of a shelf's next slice, and its most rows: no more than the pace learns from."""
+        pace = self._paces[wakes.closes(shelf)]
+        return pace, min(pace.rows, wakes.slice_rows(shelf))
 
     async def _rolled_back(self) -> bool:
         """Whether Redis has forgotten what a shelf at rest wrote last: without events no write would be refused."""

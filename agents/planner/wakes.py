@@ -45,7 +45,7 @@ def arrive(shelf: Shelf, offset: int, touched: Rows) -> list[Outgoing]:
         return out
     if _said_all(shelf, touched):
         return out
-    if _closing(shelf) and _next_end_ms(shelf) <= shelf.watermark_ms:
+    if closes(shelf) and _next_end_ms(shelf) <= shelf.watermark_ms:
         out += finish(shelf)  # the day before it was still being closed
     _go_on(shelf, f"mark-{shelf.config.shelf}-{offset}", offset)
     few = min(shelf.config.slice_rows, shelf.config.send_rows)
@@ -71,7 +71,8 @@ def leaping(shelf: Shelf) -> bool:
     return bool(shelf.pending) and shelf.pending[-1].closing
 
 
-def _closing(shelf: Shelf) -> bool:
+def closes(shelf: Shelf) -> bool:
+    """Whether a closing is pending."""
     return any(wake.closing for wake in shelf.pending)
 
 
@@ -93,7 +94,7 @@ def _next_end_ms(shelf: Shelf) -> int:
 def _go_on(shelf: Shelf, cause: str, offset: int) -> None:
     """What comes next on the way to the watermark is pending: a closing; where no other follows, all the rest too."""
     while (end_ms := _next_end_ms(shelf)) <= shelf.watermark_ms:
-        if _closing(shelf):
+        if closes(shelf):
             return  # it reads what that one teaches
         shelf.freeze()
         shelf.pending.append(Wake(end_ms, cause, offset, True))
@@ -130,10 +131,9 @@ def _latest_ms(shelf: Shelf) -> int:
     return max(wake.watermark_ms for wake in shelf.pending)
 
 
-def sweep_slice(shelf: Shelf, most_rows: int) -> list[Outgoing]:
-    """One slice, within the bounds of the configuration too."""
-    most_rows = min(most_rows, shelf.config.slice_rows)
-    return sweep(shelf, most_rows if _closing(shelf) else min(most_rows, shelf.config.send_rows))
+def slice_rows(shelf: Shelf) -> int:
+    """Most rows of a slice of what is pending: to close a row's day costs several times its position."""
+    return shelf.config.slice_rows if closes(shelf) else min(shelf.config.slice_rows, shelf.config.send_rows)
 
 
 def sweep(shelf: Shelf, most_rows: int) -> list[Outgoing]:

@@ -210,7 +210,7 @@ def compute(shelves: list[Shelf], at_ms: int) -> float:
         shelf.watermark_ms = at_ms
         wakes.arrive(shelf, shelf.offset, np.zeros(0, np.int64))
         while shelf.pending:
-            wakes.sweep_slice(shelf, shelf.config.slice_rows)
+            wakes.sweep(shelf, wakes.slice_rows(shelf))
     return time.process_time() - begun
 
 

@@ -197,6 +197,25 @@ def test_slices_grow_and_shrink_with_the_time_they_take() -> None:
     assert pace.rows == LEAST_ROWS
 
 
+def test_slices_that_only_send_positions_say_nothing_of_those_that_close_days() -> None:
+    """They are quick, and bounded: a pace that took them for closings grew without end, and a slice took 0.15 s."""
+
+    async def story() -> None:
+        worker = planner(MemoryLedger(), MemoryTopics())
+        await worker.positions([0])
+        shelf = worker.owned[0].shelf
+        for _ in range(50):
+            pace, rows = worker._slice(shelf)
+            assert rows <= shelf.config.send_rows
+            pace.took(rows, 0.001)
+        assert pace.rows <= shelf.config.send_rows * SLICE_S / 0.001
+        shelf.pending.append(wakes.Wake(1, "mark-0-1", 1, True))
+        assert worker._slice(shelf) == (worker._paces[True], min(Pace().rows, shelf.config.slice_rows))
+        assert worker._paces[True].rows == Pace().rows
+
+    run(story)
+
+
 def test_a_zombie_is_refused_and_says_so() -> None:
     """After another planner took the shelf, a write of the first raises Fenced and changes nothing."""
 
