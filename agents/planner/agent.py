@@ -131,7 +131,7 @@ class Planner:
         self._watcher: Watcher = watcher or Unwatched()
         self._failed: dict[int, Exception] = {}
         self._relayed_s = self._polled_s = self._looked_s = 0.0
-        self._paces = {False: Pace(), True: Pace()}  # of slices that close days, and of those that only send positions
+        self._paces = {False: Pace(), True: Pace()}  # of slices that only send positions, that close days
 
     async def positions(self, shelves: Sequence[int]) -> dict[int, int | None]:
         """Take these shelves: fence older owners, load state, start relays; where to read on."""

@@ -115,8 +115,7 @@ def _run_many(shelf: Shelf, lines: Lines, offset: int) -> Moved:
     shelf.hot["updated_ms"][taken] = np.maximum(h["updated_ms"][moved], latest)
     shelf.hot["as_of_offset"][taken] = offset
     _last_price(shelf, lines.price[order], placed & done, starts, rows)
-    shelf.dirty_hot.add(taken)
-    shelf.dirty_view.add(taken)
+    shelf.moved(taken)
     slow, delta, day = np.empty(n, np.bool_), np.empty(n, np.int64), np.empty(n, np.int64)
     slow[order] = ~done
     delta[order] = np.where(done, hand, 0)
@@ -245,5 +244,4 @@ def _write_few(shelf: Shelf, rows: dict[int, _Few], offset: int) -> None:
     for number, row in rows.items():
         if row.price is not None:
             hot["price"][number] = row.price
-    shelf.dirty_hot.add(at)
-    shelf.dirty_view.add(at)
+    shelf.moved(at)

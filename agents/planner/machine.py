@@ -214,15 +214,10 @@ def put_back(shelf: Shelf, rows: dict[int, Row]) -> Rows:
     put(shelf.hot, numbers, np.array(values, HOT))
     for n, row in rows.items():
         shelf.tails.pop(n, None)
-        for kept, where in ((row.orders, shelf.orders), (row.alerts, shelf.alerts), (row.ahead, shelf.ahead)):
-            if kept:
-                where[n] = kept  # type: ignore[assignment]
-            else:
-                where.pop(n, None)
+        shelf.keep_aside(n, row.orders, row.alerts, row.ahead)
         if row.transfers_moved:
             _put_transfers(shelf, n, row)
-    shelf.dirty_hot.add(numbers)
-    shelf.dirty_view.add(numbers)
+    shelf.moved(numbers)
     return numbers
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 from zlib import crc32
 
 import msgspec
@@ -33,6 +33,7 @@ from models.demand.contract import Family
 from stream.events.naming import row_key, split_row_key
 
 Rows = npt.NDArray[np.int64]
+Kept = TypeVar("Kept")
 
 FIELDS = HOT.names or ()
 
@@ -307,6 +308,11 @@ class Shelf:
         coming = hot["in_transit"][rows] + hot["on_order"][rows] + hot["proposed"][rows]
         return np.asarray(self.available(rows) + coming + self.moving(rows))
 
+    def moved(self, rows: Rows) -> None:
+        """Numbers of these rows changed that are shown too."""
+        self.dirty_hot.add(rows)
+        self.dirty_view.add(rows)
+
     def moving(self, rows: Rows) -> Rows:
         """What transfers that are not shipped yet will bring, less what they will take, milli."""
         return np.asarray(self.inbound[rows] - self.outbound[rows])
@@ -371,9 +377,13 @@ class Shelf:
             orders, alerts, ahead, self.lead_times.waits[row] = _tail_with_waits(tail)
         else:
             orders, alerts, ahead = _tail_decode(tail)
-        for found, where in ((orders, self.orders), (alerts, self.alerts), (ahead, self.ahead)):
-            if found:
-                where[row] = found  # type: ignore[assignment]
+        self.keep_aside(row, orders, alerts, ahead)
+
+    def keep_aside(self, row: int, orders: list[Order], alerts: dict[str, Alert], ahead: dict[int, Ahead]) -> None:
+        """What few rows have is kept where there is some."""
+        _keep(self.orders, row, orders)
+        _keep(self.alerts, row, alerts)
+        _keep(self.ahead, row, ahead)
 
     # -- versions -------------------------------------------------------------------------------------------------
 
@@ -399,3 +409,10 @@ class Shelf:
 
 def _by_key(kept: dict[Any, Any]) -> dict[Any, Any]:
     return kept if len(kept) < 2 else dict(sorted(kept.items()))
+
+
+def _keep(where: dict[int, Kept], row: int, found: Kept) -> None:
+    if found:
+        where[row] = found
+    else:
+        where.pop(row, None)

@@ -34,8 +34,8 @@ class Inbox:
         self.came = asyncio.Event()  # set while something waits
         self.missed = asyncio.Event()  # set when something handed over was not taken: it is to be fetched
         self.handed_s = float("-inf")  # when something handed over was last taken, by the loop's clock
+        self.hurry = asyncio.Event()  # set while what waits is to be brought at once: it is much, or intake has waited
         self.size_bytes = 0  # of keys and values that wait
-        self._handed = False  # whether any of it was handed over
         self._places: dict[TP, Place] = {}
         self._parts: dict[TP, Stamped] = {}
 
@@ -63,7 +63,8 @@ class Inbox:
             return
         if sent.offset == place.next and room:
             self._take(_part(tp, place.stamp, topic, sent))
-            self.handed_s, self._handed = now_s, True
+            self.handed_s = now_s
+            self.hurry.set()
         else:
             self.missed.set()
 
@@ -74,16 +75,14 @@ class Inbox:
         self._places[part.tp] = Place(part.stamp, part.batch.next, part.batch.next)
         self.size_bytes = size_of(self._parts.values())
         self.came.set()
-
-    @property
-    def at_once(self) -> bool:
-        """Whether what waits is to be brought as soon as there is room: it is much, or its intake has waited."""
-        return self._handed or self.size_bytes >= MUCH_BYTES
+        if self.size_bytes >= MUCH_BYTES:
+            self.hurry.set()
 
     def take(self) -> list[Stamped]:
         """All that waits, a part a partition."""
-        parts, self._parts, self.size_bytes, self._handed = list(self._parts.values()), {}, 0, False
+        parts, self._parts, self.size_bytes = list(self._parts.values()), {}, 0
         self.came.clear()
+        self.hurry.clear()
         return parts
 
     def clear(self) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 from faust.types import TP
 
+from stream.transport.consumer_thread import BRIEF_WAIT_MS, Thread, _ask
 from stream.transport.desk import Desk
-from stream.transport.driver import BRIEF_WAIT_MS, Consumer, Thread, _ask
+from stream.transport.driver import Consumer
 from stream.transport.port import Batch
 from stream.transport.stamped import Stamped
 from tests.stream.transport.test_desk import Nothing

@@ -141,13 +141,13 @@ def test_much_and_what_was_handed_over_is_brought_at_once() -> None:
     """A little that was fetched waits for company."""
     inbox = Inbox()
     inbox.add([part(A, range(3, 5))])
-    assert not inbox.at_once
+    assert not inbox.hurry.is_set()
     inbox.add([part(B, range(1))._replace(size_bytes=MUCH_BYTES)])
-    assert inbox.at_once
+    assert inbox.hurry.is_set()
     inbox.take()
-    assert not inbox.at_once
+    assert not inbox.hurry.is_set()
     hand(inbox, A, 5)
-    assert inbox.at_once
+    assert inbox.hurry.is_set()
 
 
 @given(st.data())
