@@ -99,7 +99,8 @@ def intake_polled(done: Translated) -> None:
     for letter in done.refused[:REFUSED_LOGGED]:
         topic, partition, offset = letter.key.decode().rsplit("/", 2)
         said = {"event": "record_refused", "topic": topic, "partition": int(partition), "offset": int(offset)}
-        log.warning("refused a record of %s: `restock dead-letters show %s-%s`", topic, partition, offset, extra=said)
+        where = f"{topic} partition {partition} offset {offset}"
+        log.warning("refused %s: `restock dead-letters list --topic %s` says why", where, topic, extra=said)
 
 
 def polled(agent: str, records: int, oldest_ms: int) -> None:

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from agents import logs, metrics, watching
+from agents import cli, logs, metrics, watching
 from agents.intake.translate import IntakeConfig, translate
 from agents.web import Web
 from stream.errors import Fenced, SetupError
@@ -172,6 +172,8 @@ def test_lines_about_records_and_messages_name_event_sku_and_partition(
         3,
         5,
     ]
+    command = refused[0]["message"].split("`")[1]  # whoever is on call copies it
+    assert cli.parser().parse_args(command.split()[1:]).topic == "orders"
     said = {name: published[name] for name in ("event", "sku", "location", "topic", "partition")}
     assert said == {
         "event": "restock.alert.raised",
