@@ -18,7 +18,7 @@ from stream.events.outgoing import Outgoing
 from stream.events.units import number_from_milli as units
 
 if TYPE_CHECKING:
-    from agents.planner.machine import Row
+    from agents.planner.row import Row
     from agents.planner.shelf import Shelf
 
 INFO, WARNING, CRITICAL = 1, 2, 3

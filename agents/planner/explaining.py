@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from agents.planner import machine, messages, plan, scorecard, segments, young
+from agents.planner import decisions, messages, plan, scorecard, segments, young
+from agents.planner.row import take
 from agents.planner.shelf import Shelf
 from stream.events.units import number_from_milli as units
 
@@ -77,10 +78,10 @@ def _lead_time(shelf: Shelf, row: int) -> dict[str, Any]:
 
 def sentence(shelf: Shelf, row: int) -> str:
     """What a planner reads: where the position stands, what the reorder point is made of, and what would be ordered."""
-    one = machine.take(shelf, [row])[row]
+    one = take(shelf, [row])[row]
     if one.demand_rate == 0 and one.reorder_point == 0:
         return "nobody has asked for it yet: nothing is expected, and nothing is ordered"
-    quantity = machine.order_quantity(one)
+    quantity = decisions.order_quantity(one)
     if one.position <= one.reorder_point and quantity > 0:
         return messages.why_propose(shelf, one, quantity, one.position)
     place = "over" if one.position > one.reorder_point else "at or under"

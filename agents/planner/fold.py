@@ -12,9 +12,10 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
-from agents.planner import days, fast, guards, guests, machine, plan, signals, wakes, young
+from agents.planner import days, decisions, effects, fast, guards, guests, plan, signals, wakes, young
 from agents.planner.config import LONG_AGO
 from agents.planner.journal import ENTRY, LATE, NO_DAY, SOLD_AT_ONCE, LateMove, demand_day, late_moves
+from agents.planner.row import Event, Row, put_back, take
 from agents.planner.shelf import Rows, Shelf
 from stream.errors import RecordsGone
 from stream.events.facts import key_of, key_text
@@ -32,7 +33,7 @@ TOGETHER_ROWS = 32  # what the fast lane left over: so few events go slowly at o
 FEW_ROWS = 64  # numpy's calls for a record cost as much as going through this many rows one by one
 LINE_BITS = 20  # of a coordinate: lines < 2^20, offsets < 2^43
 _LINE = ("kind", "milli", "occurred_ms", "flags", "price")
-NOTHING_BEFORE = machine.Before({})
+NOTHING_BEFORE = effects.Before({})
 _TEXTS = ("reference", "replenishment_id", "supplier", "raw")
 
 
@@ -319,15 +320,15 @@ def _slow_lane(
 ) -> Rows:
     """Event by event, in log order; what is said goes to `said` with the place of the row that made it."""
     texts = [_picked(batch, name, slow) for name in _TEXTS]
-    names = [f for f in machine.Event._fields if f not in _TEXTS]
+    names = [f for f in Event._fields if f not in _TEXTS]
     values = [c[name][slow].tolist() for name in names]
     facts, skus, places = (_picked(batch, name, slow) for name in ("fact", "sku", "location"))
     known = row[slow] if not (c["kind"] >= Kind.FACT).any() else row[:0]  # with facts, one by one as they come
-    taken: dict[int, machine.Row] = machine.take(shelf, np.unique(known).tolist())
+    taken: dict[int, Row] = take(shelf, np.unique(known).tolist())
     touched: list[Rows] = []
     counts = _Counts(shelf, c, row, slow)
     for i, (place, *numbers_) in enumerate(zip(slow.tolist(), *values, *texts, strict=True)):
-        event = machine.Event(*numbers_)
+        event = Event(*numbers_)
         if event.kind in _FACTS:
             touched.append(_put_back(shelf, taken))
             touched.append(_fact(shelf, event, facts[i], offset, place, said))
@@ -338,14 +339,14 @@ def _slow_lane(
             if number not in taken:
                 said += [(place, m) for m in wakes.catch_up(shelf, np.array([number]))]
         if number not in taken:
-            taken[number] = machine.take(shelf, [number])[number]
+            taken[number] = take(shelf, [number])[number]
         one = taken[number]
         before = NOTHING_BEFORE
         if event.kind == Kind.STOCK_COUNTED:
             before = counts.before(i, number, event.occurred_ms, entries[:place][row[:place] == number])
         elif event.kind == Kind.ORDER_CANCELLED:
-            before = machine.Before(_placed_so_far(entries[:place], event))
-        effect, messages = machine.apply(shelf, one, event, before)
+            before = effects.Before(_placed_so_far(entries[:place], event))
+        effect, messages = effects.apply(shelf, one, event, before)
         entries["delta"][place], entries["day"][place] = effect.delta, effect.day
         if effect.late:
             entries["flags"][place] |= LATE
@@ -353,7 +354,7 @@ def _slow_lane(
             plan.replan_imminent(shelf, one, event.occurred_ms)
         one.as_of_offset = offset
         said += [(place, m) for m in messages if shelf.live or m.topic == "dead-letters"]
-        decided = machine.settle(shelf, one, event.cause, event.occurred_ms, shelf.watermark_ms)
+        decided = decisions.settle(shelf, one, event.cause, event.occurred_ms, shelf.watermark_ms)
         said += [(place, m) for m in decided]
     touched.append(_put_back(shelf, taken))
     return np.concatenate(touched)
@@ -381,7 +382,7 @@ class _Counts:
             self._moved = dict(zip(at.tolist(), moved.tolist(), strict=True))
             self._late = shelf.journal.late_moves(rows)
 
-    def before(self, place: int, row: int, counted_ms: int, so_far: npt.NDArray[Any]) -> machine.Before:
+    def before(self, place: int, row: int, counted_ms: int, so_far: npt.NDArray[Any]) -> effects.Before:
         """What happened to a row before its count, by the journal and by its entries of the same record so far."""
         if self._moved:
             moved, late = self._moved[place], list(self._late.get(row, ()))
@@ -389,10 +390,10 @@ class _Counts:
             moved = self._journal.moved_after(row, counted_ms)
             late = self._journal.late_moves(np.array([row])).get(row, [])
         moved += int(so_far["delta"][so_far["occurred_ms"] > counted_ms].sum())
-        return machine.Before({}, moved, [*late, *late_moves(so_far)])
+        return effects.Before({}, moved, [*late, *late_moves(so_far)])
 
 
-def _placed_so_far(entries: npt.NDArray[Any], event: machine.Event) -> dict[int, tuple[int, bool]]:
+def _placed_so_far(entries: npt.NDArray[Any], event: Event) -> dict[int, tuple[int, bool]]:
     """The order line a cancellation cancels, where it is in the same record before it: hash -> (day, sold at once)."""
     at = np.flatnonzero(entries["order_hash"] == event.order_hash)
     if event.order_hash == 0 or len(at) == 0:
@@ -401,14 +402,14 @@ def _placed_so_far(entries: npt.NDArray[Any], event: machine.Event) -> dict[int,
     return {event.order_hash: demand_day(placed)}
 
 
-def _put_back(shelf: Shelf, taken: dict[int, machine.Row]) -> Rows:
-    numbers_ = machine.put_back(shelf, taken)
+def _put_back(shelf: Shelf, taken: dict[int, Row]) -> Rows:
+    numbers_ = put_back(shelf, taken)
     taken.clear()
     guards.unsettled(shelf, numbers_)
     return numbers_
 
 
-def _fact(shelf: Shelf, event: machine.Event, text: str, offset: int, place: int, said: list[Said]) -> Rows:
+def _fact(shelf: Shelf, event: Event, text: str, offset: int, place: int, said: list[Said]) -> Rows:
     """Learn or forget a fact; rows whose policy it changes get new thresholds, from this place in the log on."""
     fact = orjson.loads(text)
     key = key_of(fact) if isinstance(fact, dict) else tuple(fact)
@@ -437,11 +438,11 @@ def _fact(shelf: Shelf, event: machine.Event, text: str, offset: int, place: int
     if len(rows) == 0:
         return rows
     plan.replan(shelf, rows, np.full(len(rows), event.occurred_ms))
-    taken = machine.take(shelf, rows.tolist())
+    taken = take(shelf, rows.tolist())
     for one in taken.values():
         one.sum_orders()
         one.as_of_offset = offset
-        decided = machine.settle(shelf, one, f"{event.cause}-{one.key}", event.occurred_ms, shelf.watermark_ms)
+        decided = decisions.settle(shelf, one, f"{event.cause}-{one.key}", event.occurred_ms, shelf.watermark_ms)
         said += [(place, m) for m in decided]
     return _put_back(shelf, taken)
 

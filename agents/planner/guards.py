@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from agents.planner.alerts import CRITICAL
 from agents.planner.config import LONG_AGO, NEVER
-from agents.planner.machine import shift_of
 from agents.planner.records import gathered
+from agents.planner.row import shift_of
 from agents.planner.shelf import Rows, Shelf
 
 Ints = npt.NDArray[np.int64]
@@ -77,7 +77,7 @@ def _orderable(shelf: Shelf, rows: Rows) -> npt.NDArray[np.bool_]:
 
 
 def _reviews(shelf: Shelf, rows: Rows) -> npt.NDArray[np.bool_]:
-    """Rows that order only as a day closes, and may as this one does: as `machine.Row.reviews`."""
+    """Rows that order only as a day closes, and may as this one does: as `row.Row.reviews`."""
     policy = gathered(shelf.policy, rows)
     due = shelf.hot["day"][rows] % np.maximum(policy["review_days"].astype(np.int64), 1) == 0
     return np.asarray(_orderable(shelf, rows) & (policy["periodic"] > 0) & due)

@@ -17,7 +17,7 @@ from stream.events.outgoing import Outgoing
 from stream.events.units import number_from_milli as units
 
 if TYPE_CHECKING:
-    from agents.planner.machine import Event, Row
+    from agents.planner.row import Event, Row
     from agents.planner.shelf import Shelf
 
 _DECIDED = (Kind.TRANSFER_PROPOSED, Kind.TRANSFER_APPROVED, Kind.TRANSFER_CANCELLED)

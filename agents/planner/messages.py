@@ -14,7 +14,7 @@ from stream.events.public import FORECAST_EVENT
 from stream.events.units import number_from_milli as units
 
 if TYPE_CHECKING:
-    from agents.planner.machine import Row
+    from agents.planner.row import Row
     from agents.planner.shelf import Alert, Order, Shelf, Transfer
 
 _ID_BYTES = 12

@@ -10,8 +10,8 @@ from scipy.special import ndtri
 
 from agents.planner import alerts, learning
 from agents.planner.config import NEVER
-from agents.planner.machine import Row
 from agents.planner.records import gathered
+from agents.planner.row import Row
 from agents.planner.shelf import Rows, Shelf
 from agents.planner.versions import FIRST
 from models.demand.contract import Outlook

@@ -70,7 +70,7 @@ def close(shelf: Shelf, rows: Rows, day: Rows) -> None:
 
 
 def _day(shelf: Shelf, row: int, at_ms: int) -> int:
-    """The number of the local day of an instant, as `machine._day` has it."""
+    """The number of the local day of an instant, as `bookings.day_of` has it."""
     h = shelf.hot[row]
     if at_ms < h["day_start_ms"]:
         return days.day_of(shelf.zones[int(h["zone"])], at_ms)

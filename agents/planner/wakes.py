@@ -10,10 +10,23 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from agents.planner import days, forecasts, guards, learning, life, machine, plan, positions, scorecard, signals, young
+from agents.planner import (
+    days,
+    decisions,
+    forecasts,
+    guards,
+    learning,
+    life,
+    plan,
+    positions,
+    scorecard,
+    signals,
+    young,
+)
 from agents.planner.config import HISTORY_DAYS, LONG_AGO, NEVER
 from agents.planner.lead_times import LEARNT_FROM
 from agents.planner.records import gathered, put
+from agents.planner.row import put_back, take
 from agents.planner.shelf import CLOSED_ONCE, LEARNING, Ahead, Rows, Shelf, Wake
 from models.demand.row_levels import FULLY_SEEN
 from stream.events.outgoing import Outgoing
@@ -235,14 +248,14 @@ def _wake(shelf: Shelf, rows: Rows, wake: Wake) -> list[Outgoing]:
 
 
 def _timers(shelf: Shelf, numbers: Rows, wake: Wake) -> list[Outgoing]:
-    rows = machine.take(shelf, numbers.tolist())
+    rows = take(shelf, numbers.tolist())
     out: list[Outgoing] = []
     for row in rows.values():
         now_ms = row.timer_ms
-        out += machine.expire(shelf, row, wake.cause, now_ms)
-        out += machine.settle(shelf, row, f"{wake.cause}-{now_ms}", now_ms, now_ms)
+        out += decisions.expire(shelf, row, wake.cause, now_ms)
+        out += decisions.settle(shelf, row, f"{wake.cause}-{now_ms}", now_ms, now_ms)
         row.as_of_offset = max(row.as_of_offset, wake.offset)
-    guards.unsettled(shelf, machine.put_back(shelf, rows))
+    guards.unsettled(shelf, put_back(shelf, rows))
     return out
 
 
@@ -267,11 +280,11 @@ def close(shelf: Shelf, rows: Rows, wake: Wake) -> list[Outgoing]:
     out = forecasts.made(shelf, rows, h, wanted, wake.cause) if tells else []
     unsettled = rows[guards.unsettled(shelf, rows, closing=True)]
     if len(unsettled):
-        several = machine.take(shelf, unsettled.tolist())
+        several = take(shelf, unsettled.tolist())
         for row in several.values():
             now_ms = row.day_start_ms
-            out += machine.settle(shelf, row, f"{wake.cause}-{now_ms}-close", now_ms, now_ms, closing=True)
-        guards.unsettled(shelf, machine.put_back(shelf, several))
+            out += decisions.settle(shelf, row, f"{wake.cause}-{now_ms}-close", now_ms, now_ms, closing=True)
+        guards.unsettled(shelf, put_back(shelf, several))
     return out
 
 

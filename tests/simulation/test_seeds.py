@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from agents.planner import journal, machine
+from agents.planner import bookings, journal
+from agents.planner.row import Event, Row
 from agents.planner.shelf import CLOSED_ONCE, Rows, Shelf
 from stream.ledger import memory, unmatched
 from tests.simulation.kept import KEPT
@@ -90,12 +91,12 @@ def _never(*_: Any) -> bool:
     return False
 
 
-def _when_it_occurred(row: machine.Row, event: machine.Event) -> int:
+def _when_it_occurred(row: Row, event: Event) -> int:
     """Late movements in the level of the day they occurred on, or of the open day, whichever is later."""
     return max(event.occurred_ms, row.day_start_ms) if row.flags & CLOSED_ONCE else event.occurred_ms
 
 
-def _its_own_day(_: machine.Row, day: int, __: int) -> int:
+def _its_own_day(_: Row, day: int, __: int) -> int:
     """A movement that a count has seen already is in the level of no day."""
     return day
 
@@ -109,8 +110,8 @@ BROKEN: dict[str, tuple[Any, str, Any]] = {
     "a ledger without its fence": (memory.MemoryLedger, "_keep", _open_gate),
     "a relay that never looks back": (unmatched.Unmatched, "skips", _never),
     "a planner that forgets what it read": (journal.Journal, "append", _never),
-    "late movements in the level of whichever day is open": (machine, "booked_ms", _when_it_occurred),
-    "counts that change the days before them": (machine, "_counted_day", _its_own_day),
+    "late movements in the level of whichever day is open": (bookings, "booked_ms", _when_it_occurred),
+    "counts that change the days before them": (bookings, "_counted_day", _its_own_day),
     "locations of a SKU decided in any order": (Shelf, "with_siblings", _alone),
 }
 

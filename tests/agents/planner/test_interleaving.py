@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.planner import machine
+from agents.planner import bookings
 from agents.planner.config import DAY_MS
 from agents.planner.fold import fold
 from agents.planner.keeping import load
+from agents.planner.row import Event, Row
 from agents.planner.shelf import Shelf
 from stream.events.kinds import Flag, Kind, Source
 from stream.events.rows import Mark, SkuRecord, decode, encode, from_columns
@@ -165,7 +166,7 @@ def test_the_level_of_a_day_is_what_was_known_by_its_end(world: tuple[Shop, list
     assert int(shelf.hot["opening"][0] + shelf.hot["flow0"][0]) == int(shelf.available([0])[0])  # type: ignore[arg-type]
 
 
-def _at_its_own_time(row: machine.Row, event: machine.Event) -> int:
+def _at_its_own_time(row: Row, event: Event) -> int:
     return max(event.occurred_ms, row.day_start_ms) if row.flags & 1 else event.occurred_ms
 
 
@@ -183,5 +184,5 @@ def test_levels_by_the_clock_of_events_alone_would_show_it() -> None:
     first, last = [0, 1, 2, 2, 2, 2], [2, 2, 2, 2, 0, 1]
     assert live(shop, first)[1] == live(shop, last)[1]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(machine, "booked_ms", _at_its_own_time)
+        patch.setattr(bookings, "booked_ms", _at_its_own_time)
         assert live(shop, first)[1] != live(shop, last)[1]

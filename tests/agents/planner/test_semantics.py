@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from agents.planner import life, machine
+from agents.planner import effects, life
 from agents.planner.config import DAY_MS, PlannerConfig, Policy
 from agents.planner.fold import fold
 from agents.planner.keeping import load
@@ -617,4 +617,4 @@ def test_an_effect_names_what_the_journal_keeps() -> None:
     shop.tell()
     assert shop.get("on_hand") == 5
     assert [int(d) for d in shop.shelf.journal.chunks[0].entries["delta"]] == [5_000, 0]
-    assert machine.Effect() == (0, -(2**31), False)
+    assert effects.Effect() == (0, -(2**31), False)
