@@ -43,10 +43,12 @@ VIEWS_A_POLL = 100  # readable hashes a shelf writes beside a poll's state, once
 VIEWS_A_SLICE = 500  # and at a quiet moment: 10 ms, then events have their turn
 TURN_S = 0.25  # a poll that takes longer to fold is kept piece by piece: a leap of many days is hours of work
 ROWS_AHEAD = 500  # some 5 ms of folding: Redis may write those shelves while the others are folded
-RECORDS_AHEAD = 50  # while a sweep is pending: their rows are brought up to date at once
+SAID_LINES = 4  # a message of rows brought up to date, with all that led to it, costs as much as so many lines
+RECORDS_AHEAD = 50  # while a sweep is pending: their rows are brought up to date at once, as many as make a slice
 ROUNDS_OUT = 3  # of the loop, until a write that was begun is on its way to Redis
-SLICE_S = 0.025  # of a sweep, folding and packing: what an event waits that comes meanwhile
+SLICE_S = 0.035  # of a sweep, folded, packed and kept: what an event waits that comes meanwhile
 LEAST_ROWS = 64  # of a slice: the calls of numpy that fewer take cost as much as closing these
+LONG_S = 2 * SLICE_S  # a poll that took longer has let others wait
 SWEPT_AHEAD = 300  # a sweep goes on once no more of its messages are unpublished: an alert waits 20 ms behind them
 QUIET_S = 0.5  # nothing came for this long: a quiet moment
 LOOK_S = 5.0  # at quiet moments: whether shelves are as we left them, one small read
@@ -107,6 +109,10 @@ class Pace:
     def __init__(self) -> None:
         self.rows = 2 * LEAST_ROWS
 
+    def begin(self) -> None:
+        """Another pass: what was learnt in a quiet hour may be too much now; a few slices find out."""
+        self.rows = min(self.rows, 2 * LEAST_ROWS)
+
     def took(self, rows: int, seconds: float) -> None:
         """A slice of so many rows took so long: the next one is drawn to what would have fitted, half the way."""
         fits = rows * SLICE_S / max(seconds, 1e-6)
@@ -131,6 +137,7 @@ class Planner:
         self._watcher: Watcher = watcher or Unwatched()
         self._failed: dict[int, Exception] = {}
         self._relayed_s = self._polled_s = self._looked_s = 0.0
+        self._sweep_from_s = 0.0  # by the loop's clock: events that came during a long poll go before
         self._paces = {False: Pace(), True: Pace()}  # of slices that only send positions, that close days
 
     async def positions(self, shelves: Sequence[int]) -> dict[int, int | None]:
@@ -152,6 +159,8 @@ class Planner:
 
     async def poll(self, batches: Sequence[Batch]) -> Sequence[int]:
         """Fold and keep one poll; returns shelves found stale. Raises Fenced where a newer owner holds one."""
+        clock = asyncio.get_running_loop().time
+        begun_s = clock()
         stale = self._relay_failures()
         stale += [b.partition for b in batches if b.partition not in stale and not await self._room(b.partition)]
         left = [b for b in batches if b.partition not in stale]
@@ -162,6 +171,8 @@ class Planner:
                     gone.append(batch.partition)
             left = [b for b in left if b.partition not in gone]
             stale += gone
+        if clock() - begun_s > LONG_S:
+            self._sweep_from_s = 2 * clock() - begun_s
         return stale
 
     async def _turn(self, batches: Sequence[Batch]) -> tuple[list[Batch], list[int]]:
@@ -205,12 +216,10 @@ class Planner:
         shelf = owned.shelf
         if shelf.offset >= 0:
             assert batch.start == shelf.offset, f"shelf {batch.partition} is at {shelf.offset}, got {batch.start}"
-        done = rows = repeated = 0
+        done = folded = repeated = said = 0
         records: Iterator[SkuRecord | Outgoing] = starmap(partial(_decode, batch), _places(batch))
         if shelf.pending:
-            next_ones = list(islice(records, RECORDS_AHEAD))
-            records = chain(next_ones, records)
-            owned.messages += close_ahead(shelf, [one for one in next_ones if isinstance(one, SkuRecord)], ROWS_AHEAD)
+            records, said = self._close_ahead(owned, records)
         for record in records:
             while wakes.leaping(shelf):
                 owned.messages += wakes.sweep(shelf, self._slice(shelf)[1])
@@ -224,12 +233,24 @@ class Planner:
             else:
                 outcome = fold(shelf, [record])
                 owned.messages += outcome.messages
-                rows, repeated = rows + outcome.rows, repeated + outcome.repeated
+                folded, repeated = folded + outcome.rows, repeated + outcome.repeated
             if time.perf_counter() > until_s:
                 break
         shelf.offset = batch.next if done == len(batch.offsets) else batch.offsets[done]
-        self._watcher.polled(batch.partition, rows, repeated, shelf)
-        return done, rows
+        self._watcher.polled(batch.partition, folded, repeated, shelf)
+        return done, folded + SAID_LINES * said
+
+    def _close_ahead(
+        self, owned: Owned, records: Iterator[SkuRecord | Outgoing]
+    ) -> tuple[Iterator[SkuRecord | Outgoing], int]:
+        """Bring the rows of the next records up to date; the records to go on with, and how many messages it made.
+
+        Those whose rows would make more than a slice wait for the next turn: what the first ones say is out by then.
+        """
+        shelf, some = owned.shelf, list(islice(records, RECORDS_AHEAD))
+        said, covered = close_ahead(shelf, some, self._slice(shelf)[1])
+        owned.messages += said
+        return (chain(some, records) if covered == len(some) else iter(some[:covered])), len(said)
 
     async def idle(self) -> bool:
         """One slice of sweeping or refreshing a shelf; True while more is left. Raises Fenced as `poll` does."""
@@ -237,9 +258,10 @@ class Planner:
             raise Fenced("a relay found its shelf rolled back", hint="nothing to do: the shelves are taken again")
         self._watch_relays()
         quiet = time.monotonic() - self._polled_s >= QUIET_S
+        events_first = asyncio.get_running_loop().time() < self._sweep_from_s
         for owned in self.owned.values():
             if owned.shelf.pending:
-                if owned.swept_ahead() or _settling(owned):
+                if _settling(owned) or owned.swept_ahead() or events_first:
                     continue
                 if not await self._room(owned.held.shelf):
                     break
@@ -258,12 +280,14 @@ class Planner:
 
     async def _sweep(self, owned: Owned) -> list[int]:
         """One slice, kept and offered; its messages go out at once, as the next slice waits for them."""
-        begun, (pace, rows) = time.perf_counter(), self._slice(owned.shelf)
+        begun, pace = time.perf_counter(), self._paces[wakes.closes(owned.shelf)]
+        if owned.shelf.cursor == 0:
+            pace.begin()
+        rows = self._slice(owned.shelf)[1]
         owned.messages = wakes.sweep(owned.shelf, rows)
-        write = self._write(owned, self._views_due(owned))
+        stale = await self._keep([(owned, self._write(owned, self._views_due(owned)))])
         if owned.shelf.cursor > 0:  # else it was the last of the pass, with fewer rows
             pace.took(rows, time.perf_counter() - begun)
-        stale = await self._keep([(owned, write)])
         owned.swept = owned.held.next_out
         owned.relay.hurry()
         return stale

@@ -33,6 +33,7 @@ TOGETHER_ROWS = 32  # what the fast lane left over: so few events go slowly at o
 FEW_ROWS = 64  # numpy's calls for a record cost as much as going through this many rows one by one
 LINE_BITS = 20  # of a coordinate: lines < 2^20, offsets < 2^43
 _LINE = ("kind", "milli", "occurred_ms", "flags", "price")
+NOBODY = np.zeros(0, np.int64)
 NOTHING_BEFORE = effects.Before({})
 _TEXTS = ("reference", "replenishment_id", "supplier", "raw")
 
@@ -57,20 +58,26 @@ def fold(shelf: Shelf, records: Sequence[SkuRecord]) -> Outcome:
     return out
 
 
-def close_ahead(shelf: Shelf, records: Sequence[SkuRecord], most_rows: int) -> list[Outgoing]:
-    """Bring the rows these records name up to date with what is pending, all at once: a slice of their own.
+def close_ahead(shelf: Shelf, records: Sequence[SkuRecord | Outgoing], most_rows: int) -> tuple[list[Outgoing], int]:
+    """Bring the rows these records name up to date with what is pending, all at once; and of how many records.
 
     Each record would do it with its own few rows, at 2 ms of numpy's calls a time. As with all slices, it cannot show.
-    Looks no further than at `most_rows` rows of records.
+    Stops before the record, but the first, with which more than `most_rows` rows would be woken.
     """
-    found, looked = set[int](), 0
+    lot, woken, covered = list[Rows](), 0, 0
     for record in records:
-        if not shelf.pending or looked >= most_rows:
+        mine = wakes.waiting(shelf, _known(shelf, record)) if isinstance(record, SkuRecord) else NOBODY
+        if covered > 0 and woken + len(mine) > most_rows:
             break
-        looked += record.rows.num_rows
-        names = zip(record.rows.column("sku").to_pylist(), record.rows.column("location").to_pylist(), strict=True)
-        found.update(row for row in map(shelf.index.get, names) if row is not None)
-    return wakes.catch_up(shelf, np.array(sorted(found), np.int64)) if found else []
+        lot.append(mine)
+        woken, covered = woken + len(mine), covered + 1
+    return wakes.catch_up(shelf, np.unique(np.concatenate(lot))) if woken else [], covered
+
+
+def _known(shelf: Shelf, record: SkuRecord) -> Rows:
+    """The rows a record names that are there already."""
+    names = zip(record.rows.column("sku").to_pylist(), record.rows.column("location").to_pylist(), strict=True)
+    return np.array(sorted({row for row in map(shelf.index.get, names) if row is not None}), np.int64)
 
 
 def _fold_one(shelf: Shelf, record: SkuRecord, out: Outcome) -> None:

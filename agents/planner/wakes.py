@@ -201,6 +201,14 @@ def catch_up(shelf: Shelf, rows: Rows) -> list[Outgoing]:
     return _catch_up(shelf, shelf.with_siblings(rows)) if shelf.pending else []
 
 
+def waiting(shelf: Shelf, rows: Rows) -> Rows:
+    """Of these rows and the others of their SKUs, those that some pending wake may concern."""
+    if not shelf.pending or len(rows) == 0:
+        return rows[:0]
+    siblings = shelf.with_siblings(rows)
+    return np.asarray(siblings[shelf.dues.at[siblings] <= _latest_ms(shelf)])
+
+
 def _catch_up(shelf: Shelf, rows: Rows) -> list[Outgoing]:
     """While a close is under way there is a wake a record, hundreds of them: most concern none of `rows`.
 

@@ -31,7 +31,7 @@ def pack(message: Outgoing) -> bytes:
     >>> unpack(pack(Outgoing("positions", b"k", b"v", (("ce_id", b"1"),)))).id
     '1'
     """
-    return _encode(tuple(message))
+    return _encode(message)
 
 
 def unpack(raw: bytes) -> Outgoing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 
 from stream.events.outgoing import Outgoing, pack, unpack
@@ -14,7 +15,8 @@ def entry(sequence: int, message: Outgoing) -> bytes:
 
 def entries(first: int, messages: Sequence[Outgoing]) -> list[bytes]:
     """Entries numbered from `first` on."""
-    return [entry(first + i, message) for i, message in enumerate(messages)]
+    numbers = struct.pack(f">{len(messages)}Q", *range(first, first + len(messages)))
+    return [numbers[8 * i : 8 * i + 8] + packed for i, packed in enumerate(map(pack, messages))]
 
 
 def read_entry(raw: bytes) -> tuple[int, Outgoing]:

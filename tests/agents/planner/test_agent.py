@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -98,6 +99,7 @@ def test_a_poll_that_takes_long_is_kept_piece_by_piece(monkeypatch: pytest.Monke
 def test_a_sweep_waits_until_what_it_said_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that takes its time holds up the next slice, not the next event, whose alert would wait behind it."""
     monkeypatch.setattr(planner_agent, "SWEPT_AHEAD", 0)
+    monkeypatch.setattr(planner_agent, "LONG_S", math.inf)
     world = World()
     for number in range(12):
         world.row(Kind.STOCK_COUNTED, START_MS, sku=f"S{number}", units=100)
@@ -131,6 +133,72 @@ def test_a_sweep_waits_until_what_it_said_is_published(monkeypatch: pytest.Monke
             await asyncio.sleep(0)
         await worker.release([0])
         assert {m.key for _, m in topics.committed("forecasts", 0)} == set(owned.shelf.keys)
+
+    run(story)
+
+
+def closing_world(rows: int) -> World:
+    """Rows that sold on a day, and the mark that ends it: two records."""
+    world = World()
+    for number in range(rows):
+        world.row(Kind.STOCK_COUNTED, START_MS, sku=f"S{number}", units=100)
+        world.order(START_MS + 1, 1 + number, sku=f"S{number}", units=5)
+    world.record(START_MS)
+    world.record(START_MS + DAY_MS)
+    return world
+
+
+def test_records_that_would_wake_more_than_a_slice_are_kept_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the first of them say is out before the rows of the last are closed."""
+    world = closing_world(12)
+    for number in range(6):
+        world.order(START_MS + DAY_MS + 1, 100 + number, sku=f"S{number}", units=1)
+        world.record(START_MS + DAY_MS)
+    records = world.records
+
+    async def story() -> None:
+        ledger, places = MemoryLedger(), list[int]()
+        worker = Planner(
+            ledger, MemoryPublisher(MemoryTopics()), lambda shelf: config(shelf=shelf, version=2, slice_rows=2)
+        )
+        await worker.positions([0])
+        await worker.poll([batch(records[:2])])
+        keep = ledger.keep
+
+        async def noting(writes: Any) -> Any:
+            places.extend(write.next.offset for _, write in writes)
+            return await keep(writes)
+
+        monkeypatch.setattr(ledger, "keep", noting)
+        assert worker.owned[0].shelf.pending
+        assert list(await worker.poll([batch(records[2:])])) == []
+        assert places == [4, 6, 8]
+        await worker.release([0])
+
+    run(story)
+
+
+def test_after_a_long_poll_events_go_before_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as the poll took nothing is swept: others have waited meanwhile."""
+    records = closing_world(12).records
+
+    async def story() -> None:
+        ledger = MemoryLedger()
+        worker = Planner(ledger, MemoryPublisher(MemoryTopics()), lambda shelf: config(shelf=shelf, version=2))
+        await worker.positions([0])
+        keep = ledger.keep
+
+        async def slowly(writes: Any) -> Any:
+            await asyncio.sleep(0.3)
+            return await keep(writes)
+
+        monkeypatch.setattr(ledger, "keep", slowly)
+        await worker.poll([batch(records)])
+        monkeypatch.setattr(ledger, "keep", keep)
+        assert await worker.idle() is False
+        while not await worker.idle():
+            await asyncio.sleep(0.05)
+        await worker.release([0])
 
     run(story)
 

@@ -303,7 +303,7 @@ def run(
     i = 0
     while i < len(records):
         n = len(records) if cuts is None else cuts.randint(1, 6)
-        ahead = [] if cuts is None else close_ahead(shelf, records[i : i + n], cuts.randint(0, 9))
+        ahead = [] if cuts is None else close_ahead(shelf, records[i : i + n], cuts.randint(0, 9))[0]
         messages = ahead + fold(shelf, records[i : i + n]).messages
         if cuts is not None and cuts.random() < crash:  # died before keep: fold again from the ledger
             shelf = store.open()
