@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from models.demand.compiled import kernel, piece
+from stream.events.naming import split_row_key
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
@@ -21,6 +23,8 @@ Floats = npt.NDArray[np.float64]
 INSTANT, DAY = 24, 10  # characters of 2026-01-01T00:00:00.000Z and of 2026-01-01
 NUMBER = 24  # characters of a number at most
 LEAST_MILLIS = 5  # an expert with less than this share, in thousandths, is not named
+
+_AT, _MARK = ord("@"), ord('"')
 
 # places of the fixed texts in `Phrases.text`; experts follow, then levels
 _AS_OF, _AS_OF_DAY, _EXPERTS, _SHARE, _END, _HORIZONS, _DAYS, _MEAN, _QUANTILES, _ENDS = range(10)
@@ -74,6 +78,20 @@ def ends(parts: Sequence[bytes]) -> Ints:
     return np.cumsum(np.fromiter(map(len, parts), np.int64, len(parts)))
 
 
+def names(keys: Sequence[bytes]) -> tuple[Bytes, Ints]:
+    """Location and SKU of each row, by its key, as JSON texts one after the other; and where each ends (2 n,)."""
+    whole = b"".join(keys)
+    if any(mark in whole for mark in _NOT_AS_THEY_ARE):
+        parts = [orjson.dumps(name) for key in keys for name in reversed(split_row_key(key.decode()))]
+        return packed(parts), ends(parts)
+    out, until = np.empty(len(whole) + 3 * len(keys), np.uint8), np.empty(2 * len(keys), np.int64)
+    _quote(packed([whole]), ends(keys), out, until)
+    return out, until
+
+
+_NOT_AS_THEY_ARE = (b"%", b'"', b"\\")  # encoded in a key, or in JSON
+
+
 def write(phrases: Phrases, told: Told) -> list[bytes]:
     """The JSON of each row."""
     n, horizons = told.days.shape
@@ -116,6 +134,30 @@ def _write(phrases: Phrases, told: Told, order: Ints, out: Bytes, until: Ints) -
         at = _copy(out, at, told.names, told.name_ends[2 * i], told.name_ends[2 * i + 1])
         at = _phrase(out, at, phrases, _END)
         until[i] = at
+
+
+@kernel
+def _quote(keys: Bytes, key_ends: Ints, out: Bytes, until: Ints) -> None:
+    """Names in quotes, location first, of keys sku@location."""
+    at, begun = 0, 0
+    for i in range(len(key_ends)):
+        end = key_ends[i]
+        middle = begun
+        while keys[middle] != _AT:
+            middle += 1
+        at = _quoted(out, at, keys, middle + 1, end)
+        until[2 * i] = at
+        at = _quoted(out, at, keys, begun, middle)
+        until[2 * i + 1] = at
+        begun = end
+
+
+@piece
+def _quoted(out: Bytes, at: int, text: Bytes, begun: int, end: int) -> int:
+    out[at] = _MARK
+    at = _copy(out, at + 1, text, begun, end)
+    out[at] = _MARK
+    return at + 1
 
 
 @kernel
@@ -242,9 +284,9 @@ def _whole(out: Bytes, at: int, value: int) -> int:
 
 def warm() -> None:
     """Compile the loop, or load what is kept."""
-    parts = [b'"L"', b'"S"']
+    named, name_ends = names([b"S@L"])
     row, one = np.zeros(1, np.int64), np.ones((1, 1))
     when = np.full((1, INSTANT + DAY), _ZERO, np.uint8)
-    told = Told(when, row, packed(parts), ends(parts), np.ones((1, 1), np.int64), np.ones((1, 1, 2)), one, row,
+    told = Told(when, row, named, name_ends, np.ones((1, 1), np.int64), np.ones((1, 1, 2)), one, row,
                 np.ones(1), row)  # fmt: skip
     write(phrases(['"regression"'], ["0.5"]), told)

@@ -16,7 +16,7 @@ import orjson
 
 from agents.planner import forecast_text, messages
 from agents.planner.plan import Wanted
-from agents.planner.records import gathered
+from agents.planner.records import alike, gathered
 from agents.planner.shelf import LEARNING, Rows, Shelf
 from stream.events.instants import text_from_ms as instant
 from stream.events.outgoing import Outgoing
@@ -42,10 +42,11 @@ def made(shelf: Shelf, rows: Rows, before: npt.NDArray[np.void], wanted: Wanted,
     numbers = rows[some]
     end_ms, day = shelf.hot["day_start_ms"][numbers], shelf.hot["day"][numbers] - 1
     # by instant and day: where one day ends, another one may end with it, on the other side of the date line
-    _, first, which = np.unique(end_ms << 3 | day & 7, return_index=True, return_inverse=True)
+    first, which = alike(end_ms << 3 | day & 7)
     moments = list(zip(end_ms[first].tolist(), day[first].tolist(), strict=True))
     texts = [_texts(*moment) for moment in moments]
-    names = [orjson.dumps(name) for row in numbers.tolist() for name in reversed(shelf.names[row])]
+    keys = list(map(shelf.keys.__getitem__, numbers.tolist()))
+    names, name_ends = forecast_text.names(keys)
     explained = shelf.family.explain(gathered(shelf.model, numbers), shelf.commons.shared)
     horizons = [j for j in range(wanted.days.shape[1]) if j != _IMMINENT]
     sums = np.concatenate([wanted.made.mean_sum_units[:, :, None], wanted.made.quantile_sum_units], axis=2)
@@ -53,9 +54,9 @@ def made(shelf: Shelf, rows: Rows, before: npt.NDArray[np.void], wanted: Wanted,
         _phrases(explained.experts, tuple(wanted.levels.tolist())),
         forecast_text.Told(
             forecast_text.packed([text.encode() for pair in texts for text in pair]).reshape(len(texts), -1),
-            which.reshape(-1),
-            forecast_text.packed(names),
-            forecast_text.ends(names),
+            which,
+            names,
+            name_ends,
             wanted.days[some][:, horizons],
             sums[some][:, horizons],
             explained.weights,
@@ -64,11 +65,12 @@ def made(shelf: Shelf, rows: Rows, before: npt.NDArray[np.void], wanted: Wanted,
             wanted.days[some, 0],
         ),
     )
-    envelopes = [
-        messages.Forecasts(shelf, f"{cause}-{at}", as_of) for (at, _), (as_of, _) in zip(moments, texts, strict=True)
-    ]
-    keys = map(shelf.keys.__getitem__, numbers.tolist())
-    return [envelopes[i].message(key, its) for i, key, its in zip(which.tolist(), keys, data, strict=True)]
+    out = list[Outgoing]()
+    for i, ((at, _), (as_of, _)) in enumerate(zip(moments, texts, strict=True)):
+        mine = np.flatnonzero(which == i).tolist()
+        told = messages.Forecasts(shelf, f"{cause}-{at}", as_of)
+        out += told.messages([keys[k] for k in mine], [data[k] for k in mine])
+    return out
 
 
 def _news(shelf: Shelf, rows: Rows, before: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:

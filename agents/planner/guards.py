@@ -16,6 +16,8 @@ from agents.planner.row import shift_of
 from agents.planner.shelf import Rows, Shelf
 
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Records = npt.NDArray[np.void]
 
 
 def slack(share: float, threshold: Ints) -> Ints:
@@ -23,22 +25,21 @@ def slack(share: float, threshold: Ints) -> Ints:
     return np.maximum(1000, (threshold * share).astype(np.int64))
 
 
-def bounds(shelf: Shelf, rows: Rows) -> tuple[Ints, Ints]:
-    """(lo, hi): while lo < available < hi, `settle` would do nothing; shapes (n,)."""
-    h = gathered(shelf.hot, rows)
+def _bounds(shelf: Shelf, rows: Rows, h: Records, policy: Records, orderable: Bools) -> tuple[Ints, Ints]:
+    """(lo, hi): while lo < available < hi, `settle` would do nothing; shapes (n,). `h`, `policy` (n,) are the rows'."""
     lo, hi = np.full(len(rows), LONG_AGO, np.int64), np.full(len(rows), NEVER, np.int64)
     if not shelf.live:
         return lo, hi
     point, held = h["reorder_point"], h["in_transit"] + h["on_order"]
     if not shelf.config.silent:
         _alerts(shelf, h, lo, hi)
-    orders = _orderable(shelf, rows) & (shelf.policy["periodic"][rows] == 0)
+    orders = orderable & (policy["periodic"] == 0)
     least = np.minimum(point, h["order_up_to"] - 1) - held - h["proposed"] - shelf.moving(rows)
     np.copyto(lo, np.maximum(lo, least), where=orders)
     return lo, hi
 
 
-def _alerts(shelf: Shelf, h: npt.NDArray[np.void], lo: Ints, hi: Ints) -> None:
+def _alerts(shelf: Shelf, h: Records, lo: Ints, hi: Ints) -> None:
     """Narrow the bounds of rows to where no alert is raised, worsens or clears."""
     share = shelf.config.hysteresis
     available = h["on_hand"] - h["allocated"]
@@ -46,10 +47,10 @@ def _alerts(shelf: Shelf, h: npt.NDArray[np.void], lo: Ints, hi: Ints) -> None:
     def severity(kind: str) -> Ints:
         return np.asarray((h["alerting"] >> shift_of(kind)) & 3)
 
-    def below(where: npt.NDArray[np.bool_], bound: Ints | int) -> None:
+    def below(where: Bools, bound: Ints | int) -> None:
         np.copyto(lo, np.maximum(lo, bound), where=where)
 
-    def above(where: npt.NDArray[np.bool_], bound: Ints | int) -> None:
+    def above(where: Bools, bound: Ints | int) -> None:
         np.copyto(hi, np.minimum(hi, bound), where=where)
 
     point, coming = h["reorder_point"], h["in_transit"] + h["confirmed"]
@@ -70,26 +71,25 @@ def _alerts(shelf: Shelf, h: npt.NDArray[np.void], lo: Ints, hi: Ints) -> None:
     below(over > 0, np.where(most < NEVER, most - slack(share, most) - held, NEVER))
 
 
-def _orderable(shelf: Shelf, rows: Rows) -> npt.NDArray[np.bool_]:
-    policy = gathered(shelf.policy, rows)
-    day = shelf.hot["day"][rows]
+def _orderable(h: Records, policy: Records) -> Bools:
+    day = h["day"]
     return np.asarray((policy["orderable"] > 0) & (policy["order_from"] <= day) & (day <= policy["last_buy_day"]))
 
 
-def _reviews(shelf: Shelf, rows: Rows) -> npt.NDArray[np.bool_]:
-    """Rows that order only as a day closes, and may as this one does: as `row.Row.reviews`."""
-    policy = gathered(shelf.policy, rows)
-    due = shelf.hot["day"][rows] % np.maximum(policy["review_days"].astype(np.int64), 1) == 0
-    return np.asarray(_orderable(shelf, rows) & (policy["periodic"] > 0) & due)
+def _reviews(h: Records, policy: Records) -> Bools:
+    """Rows that order only as a day closes, and may as this one does: as `row.Row.reviews`, if orderable."""
+    due = h["day"] % np.maximum(policy["review_days"].astype(np.int64), 1) == 0
+    return np.asarray((policy["periodic"] > 0) & due)
 
 
-def unsettled(shelf: Shelf, rows: Rows, closing: bool = False) -> npt.NDArray[np.bool_]:
+def unsettled(shelf: Shelf, rows: Rows, closing: bool = False) -> Bools:
     """Which rows might decide something as they stand, shape (n,); sets their guards. A closing knows no hysteresis."""
-    lo, hi = bounds(shelf, rows)
+    h, policy = gathered(shelf.hot, rows), gathered(shelf.policy, rows)
+    orderable = _orderable(h, policy)
+    lo, hi = _bounds(shelf, rows, h, policy, orderable)
     shelf.guard_lo[rows], shelf.guard_hi[rows] = lo, hi
     if not shelf.live:
         return np.zeros(len(rows), np.bool_)
-    h = gathered(shelf.hot, rows)
     available = h["on_hand"] - h["allocated"]
     may = (available <= lo) | (available >= hi)
     if not shelf.config.silent:
@@ -97,9 +97,9 @@ def unsettled(shelf: Shelf, rows: Rows, closing: bool = False) -> npt.NDArray[np
         may |= off | (h["count_off_day"] > 0)
     if closing:
         position = available + h["in_transit"] + h["on_order"] + shelf.moving(rows)
-        may |= (h["proposed"] > 0) & ((position > h["reorder_point"]) | ~_orderable(shelf, rows))
+        may |= (h["proposed"] > 0) & ((position > h["reorder_point"]) | ~orderable)
         may |= h["alerting"] > 0
-        may |= _reviews(shelf, rows) & (
+        may |= (orderable & _reviews(h, policy)) & (
             position + h["proposed"] <= np.minimum(h["reorder_point"], h["order_up_to"] - 1)
         )
     return np.asarray(may)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agents.planner.lead_times import LEARNT_FROM
@@ -101,11 +101,14 @@ class Forecasts:
         self._envelope = Envelope("forecasts", FORECAST_EVENT, f"/restock/{shelf.config.namespace}", time)
         self._begun = hashlib.blake2b(f"{shelf.config.namespace}\x00{cause}\x00".encode(), digest_size=_ID_BYTES)
 
-    def message(self, key: bytes, data: bytes) -> Outgoing:
-        """What is told of the row `key`; its id is `identity` of namespace, cause, row and the word forecast."""
+    def messages(self, keys: Sequence[bytes], data: Iterable[bytes]) -> list[Outgoing]:
+        """What is told of the rows `keys`; an id is `identity` of namespace, cause, row and the word forecast."""
+        return self._envelope.messages(keys, map(self._id, keys), data)
+
+    def _id(self, key: bytes) -> str:
         made = self._begun.copy()
         made.update(key + b"\x00forecast")
-        return self._envelope.message(key, made.hexdigest(), key, data)
+        return made.hexdigest()
 
 
 def _send(

@@ -33,5 +33,17 @@ def joined(parts: list[Table]) -> Table:
     return np.concatenate([_raw(part) for part in parts]).view(parts[0].dtype)
 
 
+def alike(values: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Where each different value (n,), or row (n, k), of at least one is first; which of these each is (n,).
+
+    >>> alike(np.array([7, 5, 7]))
+    (array([1, 0]), array([1, 0, 1]))
+    """
+    if (values == values[0]).all():  # as most often: to sort them costs fifty times as much
+        return np.zeros(1, np.int64), np.zeros(len(values), np.int64)
+    _, first, which = np.unique(values, axis=0, return_index=True, return_inverse=True)
+    return first, which.reshape(-1)
+
+
 def _raw(table: Table) -> npt.NDArray[np.void]:
     return table.view(np.dtype((np.void, table.dtype.itemsize)))

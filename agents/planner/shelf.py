@@ -7,7 +7,7 @@ Numbers of a row live in one structured array (`hot`), so that a row packs to by
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from typing import Any, TypeVar
 from zlib import crc32
@@ -328,12 +328,21 @@ class Shelf:
     def pack_hot(self, rows: Rows) -> dict[bytes, bytes | None]:
         """Packed hot values: row number and version (u32), the numbers, then what few rows have."""
         blob, size = packing.numbers(self.version, rows, gathered(self.hot, rows))
-        keys, tails = self.keys, self.tails
-        out: dict[bytes, bytes | None] = {}
-        for at, row in zip(range(0, len(blob), size), rows.tolist(), strict=True):
-            tail = tails.get(row)
-            out[keys[row]] = blob[at : at + size] + (self._tail(row) if tail is None else tail)
+        numbers, keys = rows.tolist(), self.keys
+        packed = [blob[at : at + size] for at in range(0, len(blob), size)]
+        out: dict[bytes, bytes | None] = dict(zip(map(keys.__getitem__, numbers), packed, strict=True))
+        for row, its in self._with_more(numbers, packed):
+            tail = self.tails.get(row)
+            out[keys[row]] = its + (self._tail(row) if tail is None else tail)
         return out
+
+    def _with_more(self, rows: list[int], packed: list[bytes]) -> Iterable[tuple[int, bytes]]:
+        """Those of these rows, each with its own of `packed`, that have what few have."""
+        found = set[int]()
+        for few in (self.orders, self.alerts, self.ahead, self.lead_times.waits, self.signals):
+            if few:
+                found.update(filter(few.__contains__, rows))
+        return [pair for pair in zip(rows, packed, strict=True) if pair[0] in found] if found else ()
 
     def _tail(self, row: int) -> bytes:
         orders: list[Any] = self.orders.get(row, [])

@@ -25,7 +25,7 @@ from agents.planner import (
 )
 from agents.planner.config import HISTORY_DAYS, LONG_AGO, NEVER
 from agents.planner.lead_times import LEARNT_FROM
-from agents.planner.records import gathered, put
+from agents.planner.records import alike, gathered, put
 from agents.planner.row import put_back, take
 from agents.planner.shelf import CLOSED_ONCE, LEARNING, Ahead, Rows, Shelf, Wake
 from models.demand.row_levels import FULLY_SEEN
@@ -353,13 +353,13 @@ def _next_day(shelf: Shelf, rows: Rows) -> None:
     zone = shelf.fact_zone[rows]
     hot["zone"][rows] = zone
     calendar = np.stack([zone, h["day_end_ms"], h["day"]], axis=1)
-    unique, back = np.unique(calendar, axis=0, return_inverse=True)
+    first, which = alike(calendar)
     opened = []
-    for zone_id, end_ms, day in unique.tolist():
+    for zone_id, end_ms, day in calendar[first].tolist():
         name = shelf.zones[zone_id]
         next_day, next_end = days.day_after(name, end_ms, day)
         opened.append((next_day, next_end, days.day_after(name, next_end, next_day)[1]))
-    table = np.array(opened, np.int64)[back.reshape(-1)]
+    table = np.array(opened, np.int64)[which]
     hot["day"][rows], hot["day_end_ms"][rows], hot["next_end_ms"][rows] = table.T
     if shelf.ahead:
         for row in rows.tolist():

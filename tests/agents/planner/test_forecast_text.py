@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from agents.planner import forecast_text as text
 from models.demand import compiled
+from stream.events.naming import row_key
 
 HERE = "import tests.agents.planner.test_forecast_text as t; print(t.fingerprint())"
 EXPERTS, LEVELS = ('"regression"', '"trees"', '"refit"'), ("0.5", "0.95")
@@ -67,6 +68,17 @@ def test_what_is_written_is_what_a_library_reads(numbers: list[float], days: lis
         "2025-12-31",
     )
     assert list(data) == sorted(data)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.text(), st.text()), min_size=1, max_size=4))
+def test_names_are_written_as_a_library_writes_them(pairs: list[tuple[str, str]]) -> None:
+    """Plain ones are copied from the keys, all others go through the library: no name shows which way it went."""
+    pairs = [tuple(name.encode("utf-8", "ignore").decode() for name in pair) for pair in pairs]
+    packed, ends = text.names([row_key(*pair).encode() for pair in pairs])
+    parts = [orjson.dumps(name) for sku, location in pairs for name in (location, sku)]
+    assert packed.tobytes() == b"".join(parts)
+    assert ends.tolist() == text.ends(parts).tolist()
 
 
 @pytest.mark.parametrize(

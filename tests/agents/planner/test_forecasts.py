@@ -9,6 +9,7 @@ import orjson
 from agents.planner import versions
 from agents.planner.config import DAY_MS
 from agents.planner.explaining import explained
+from stream.events.cloudevents import Envelope
 from stream.events.outgoing import Outgoing
 from stream.events.public import Forecast
 from tests.agents.planner.test_semantics import DAY0, Shop, of
@@ -108,3 +109,11 @@ def test_a_closed_day_teaches_nothing() -> None:
             shop.tell(DAY0 + (day + 1) * DAY_MS)
     closed, unknown = (shop.get("demand_rate") * 1000 for shop in (open_only, always))
     assert closed > 1.3 * unknown
+
+
+def test_many_messages_are_what_each_would_be() -> None:
+    """In columns or one by one, an envelope makes the same messages."""
+    envelope = Envelope("forecasts", "restock.forecast.made", "/restock/x", "2026-01-01T00:00:00.000Z")
+    keys, ids, values = [b"A@1", b"B@2"], ["i1", "i2"], [b"{}", b"[]"]
+    each = [envelope.message(key, id, key, value) for key, id, value in zip(keys, ids, values, strict=True)]
+    assert envelope.messages(keys, ids, values) == each
