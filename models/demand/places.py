@@ -45,8 +45,8 @@ CLOSED, TEACHES, TOLD_GROUPS, TOLD_PERIOD, TOLD_LEVELS = 0, 1, 2, 1, 2
 MEAN, MISSED, USUAL_UNITS, PLAIN_UNITS, BELIEVED, TOLD_SCALE, RATE, CAME, CAME_EXPECTED, DRIFT, PLAN = (
     2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 15,
 )  # fmt: skip
-TAUGHT, BAND, LESSON_SIZE, LESSON_CELLS, LESSON_SCALE, TARGET, LESSON_ERROR = 0, 1, 2, 3, 1, 2, 3
-LESSON_SPAN, LESSON_COUNTS, LESSON_QUANTILES = 8, 9, 10
+TAUGHT, BAND, LESSON_SIZE, LESSON_CELLS, LESSON_SCALE, TARGET, LESSON_ERROR, LESSON_MEAN = 0, 1, 2, 3, 1, 2, 3, 4
+LESSON_SPAN, LESSON_COUNTS, LESSON_QUANTILES = 10, 11, 12
 
 
 class Words(NamedTuple):
@@ -181,6 +181,7 @@ def told_type(columns: int, guests: int, features: int, heads: int) -> np.dtype[
         ("scale", "<f4"),
         ("target", "<f4"),
         ("error", "<f4"),
+        ("mean", "<f4"),
         ("span", "<i2"),
         ("counts", "<u2"),  # 1: the row sells whole units
         ("told", "<u2", (2 + guests, K)),

@@ -31,6 +31,7 @@ from models.demand.places import (
     LESSON_CELLS,
     LESSON_COUNTS,
     LESSON_ERROR,
+    LESSON_MEAN,
     LESSON_QUANTILES,
     LESSON_SCALE,
     LESSON_SIZE,
@@ -82,7 +83,7 @@ class Known(NamedTuple):
     year_known: Floats  # (3, blocks, GROUPS), 1: known
     coefficients: Floats  # (bands, SIZES, K, p); each array of a band is that of the nearest one that has learnt
     pooled: Floats  # (bands, SIZES, K)
-    pooled_mean: Floats  # (bands, SIZES)
+    came: Floats  # (bands, SIZES), what came over the mean
     excess: Floats  # (bands, SIZES, E)
     usual: Floats  # (bands, SIZES)
     lean: Floats  # (bands, SIZES, K)
@@ -236,7 +237,7 @@ def _teach(known: Known, rows: Words, told: Words, i: int, head: int, base: int,
     for k in range(shape.features):
         at.x[k] = rows.i2[i, first + kept + K + k] * FEATURE_STEP
     scale, actual = np.float64(rows.f4[i, base + SCALE]), np.float64(rows.f4[i, base + ACTUAL])
-    error = sums.learn(at.head, at.x, scale, at.told, actual)
+    error, mean = sums.learn(at.head, at.x, scale, at.told, actual)
     own = shape.head + head * shape.head_words
     rows.i4[i, own + CYCLES] += 1
     for k in range(HORIZON + 1, shape.head_words):
@@ -249,7 +250,7 @@ def _teach(known: Known, rows: Words, told: Words, i: int, head: int, base: int,
         cells % CASE_TIMES // WILDNESSES,
     )
     told.f4[i, lesson + LESSON_SCALE], told.f4[i, lesson + TARGET] = scale, min(actual / scale, 1e6)
-    told.f4[i, lesson + LESSON_ERROR] = max(min(error, 1e6), -1e6)
+    told.f4[i, lesson + LESSON_ERROR], told.f4[i, lesson + LESSON_MEAN] = max(min(error, 1e6), -1e6), mean
     told.i2[i, 2 * lesson + LESSON_SPAN], told.i2[i, 2 * lesson + LESSON_COUNTS] = span, 1 if levels.counts(at.w) else 0
     for k in range(kept + K + shape.features):
         told.u2[i, 2 * lesson + LESSON_QUANTILES + k] = rows.u2[i, first + k]
@@ -338,16 +339,14 @@ def tell(
     view = see(known, rows, i, at, head, period, horizon, steps)
     band = band_of(known.edges, horizon)
     sums.regression(at.x, known.coefficients[band, view.size], at.told[REGRESSION])
-    mean = sums.pooled(
-        at.head, at.x, view.scale, known.pooled[band, view.size], known.pooled_mean[band, view.size], at.told[POOLED]
-    )
+    mean = sums.pooled(at.head, at.x, view.scale, known.pooled[band, view.size], at.told[POOLED])
     at.present[REGRESSION] = at.present[POOLED] = 1.0
     _guests(known.shape, rows, i, at, period, horizon, view.scale)
     sums.costs(at.head, known.excess[band, view.size], known.usual[band, view.size], at.cost)
     sums.shares(at.cost, at.present, at.share)
     sums.mixed(at.share, known.lean[band, view.size], at.told, at.blended)
     sums.calibrated(at.blended, known.shift[band], view.cells, view.farthest, at.final)
-    return view, min(mean, view.farthest)
+    return view, min(mean * known.came[band, view.size], view.farthest)
 
 
 @piece

@@ -260,18 +260,23 @@ def _ascending(told: Floats) -> None:
 
 
 @piece
-def blend(head: Floats, x: Floats, scale: float) -> float:
-    """The row's blend of its plain forecasts, in row scales, each by the inverse 6th power of its mean error."""
+def blend(head: Floats, x: Floats, scale: float) -> tuple[float, float]:
+    """The row's blend of its plain forecasts, in row scales, each by the inverse 6th power of its mean error.
+
+    Second comes their blend by the square: who has the least mean error lies low where demand is skewed, so it is for
+    a mean, which is to be right on average.
+    """
     young, least = PRIOR_ERROR * YOUNG_WEIGHT * scale, np.inf
     for i in range(BASES):
         least = min(least, head[BASE_ERROR + i] + young)
-    total, weights = 0.0, 0.0
+    total, weights, even, evens = 0.0, 0.0, 0.0, 0.0
     for i in range(BASES):
         ratio = least / max(head[BASE_ERROR + i] + young, 1e-12)
         square = ratio * ratio
-        weight = square * square * square
-        total, weights = total + weight * max(x[BASE_PLACES[i]], 0.0), weights + weight
-    return total / weights
+        weight, told = square * square * square, max(x[BASE_PLACES[i]], 0.0)
+        total, weights = total + weight * told, weights + weight
+        even, evens = even + square * told, evens + square
+    return total / weights, even / evens
 
 
 @piece
@@ -282,13 +287,13 @@ def blend_spread(head: Floats, blended: float, scale: float) -> float:
 
 
 @piece
-def pooled(head: Floats, x: Floats, scale: float, errors: Floats, mean_error: float, told: Floats) -> float:
-    """Quantiles (K,) in row scales into `told`, and their mean; `errors` (K,) are quantiles of pooled errors."""
-    blended = blend(head, x, scale)
+def pooled(head: Floats, x: Floats, scale: float, errors: Floats, told: Floats) -> float:
+    """Quantiles (K,) in row scales into `told`, and a mean; `errors` (K,) are quantiles of pooled errors."""
+    blended, mean = blend(head, x, scale)
     spread = blend_spread(head, blended, scale)
     for k in range(K):
         told[k] = _bounded(blended + spread * errors[k], 0.0, FARTHEST)
-    return max(blended + spread * mean_error, 0.0)
+    return mean
 
 
 @piece
@@ -372,13 +377,13 @@ def pinball_of(target: float, quantile: Floats) -> float:
 
 
 @piece
-def learn(head: Floats, x: Floats, scale: float, told: Floats, actual: float) -> float:
+def learn(head: Floats, x: Floats, scale: float, told: Floats, actual: float) -> tuple[float, float]:
     """A horizon is over whose origin had features `x` (p,) and experts' `told` (E, K), NaN where absent.
 
-    `actual` units came; returns the blend's error in its own spreads.
+    `actual` units came; returns the blend's error in its own spreads, and the mean in row scales.
     """
     middle = 0.5 * x[LEVEL_AT + USUAL] + 0.25 * (x[LEVEL_AT + MID] + x[LEVEL_AT + SLOW])
-    blended = blend(head, x, scale)
+    blended, mean = blend(head, x, scale)
     error = (actual / scale - blended) / blend_spread(head, blended, scale)
     for i in range(BASES):
         head[BASE_ERROR + i] = KEPT * head[BASE_ERROR + i] + _miss(actual, max(x[BASE_PLACES[i]], 0.0), scale)
@@ -396,7 +401,7 @@ def learn(head: Floats, x: Floats, scale: float, told: Floats, actual: float) ->
         over = pinball_of(target, told[e]) - loss
         head[EXCESS + e] = LOSS_KEPT * head[EXCESS + e] + (0.0 if np.isnan(over) else over)
     head[POOLED_LOSS] = LOSS_KEPT * head[POOLED_LOSS] + loss
-    return error
+    return error, mean
 
 
 @piece

@@ -33,6 +33,7 @@ from models.demand.row_sums import (
     CASES,
     CELLS,
     DRIFT_LEVELS,
+    FARTHEST,
     FARTHEST_SHIFT,
     FIRST_GUEST,
     GROUPS,
@@ -64,7 +65,9 @@ BINS = 256  # of u / (2 + |u|), u a pooled error in the row's spreads: 0.015 wid
 POOL_KEPT = 1.0 - 1.0 / 150.0
 POOL_LEAST = 100.0  # a segment counts for itself beyond this many errors
 FARTHEST_ERROR = 24.0
-MEAN_LEAST = 1000.0  # errors until half of their mean is believed: horizons seen in full are the quiet ones
+MEAN_LEAST = 1000.0  # horizons until half of their ratio is believed: those seen in full are the quiet ones
+MEAN_TIMES = 10.0  # of the mean scale: more of one row says little of others
+MOST_CAME = 2.0
 
 MIX_KEPT = 0.995  # losses look back 200 periods: one bad holiday must not turn the weights
 LEAN_STEP, LEAN_LEAK, MOST_LEAN = 0.2, 0.002, 4.0  # of the logarithm of odds
@@ -127,7 +130,7 @@ def fresh(setting: Setting) -> Shared:
         "lessons": np.zeros(BANDS),
         "usual_error": np.zeros((2, BANDS)),
         "pool": np.zeros((BANDS, SIZES, BINS)),
-        "pool_mean": np.zeros((BANDS, SIZES, 2)),
+        "came": np.zeros((BANDS, SIZES, 3)),
         "excess": np.zeros((BANDS, SIZES, 2, setting.experts)),
         "loss": np.zeros((BANDS, SIZES, 2)),
         "lean": np.zeros((BANDS, SIZES, k)),
@@ -224,6 +227,7 @@ def known(setting: Setting, shape: Shape, slots: tuple[int, ...], shared: Shared
     """What of all this a row reads, made ready: tables by season, bucket, band and size."""
     nearest = trained_band(shared)
     pooled = {int(b): pooled_quantiles(shared, int(b)) for b in np.unique(nearest)}
+    came = {int(b): came_over_mean(shared, int(b)) for b in np.unique(nearest)}
     excess = {int(b): expert_excess(shared, int(b)) for b in np.unique(nearest)}
     names, bands = setting.names, nearest.tolist()
     return Known(
@@ -243,8 +247,8 @@ def known(setting: Setting, shape: Shape, slots: tuple[int, ...], shared: Shared
         _year_edges(setting, shared["year"]),
         (shared["year"][:, 1] > 0).astype(np.float64),
         shared["coefficients"][nearest],
-        np.stack([pooled[b][0] for b in bands]),
-        np.stack([pooled[b][1] for b in bands]),
+        np.stack([pooled[b] for b in bands]),
+        np.stack([came[b] for b in bands]),
         np.stack([excess[b][0] for b in bands]),
         np.stack([excess[b][1] for b in bands]),
         exp_each(shared["lean"])[nearest],
@@ -284,7 +288,7 @@ def _learn_band(setting: Setting, out: Shared, band: int, lessons: Told, gap: in
         "lessons",
         "usual_error",
         "pool",
-        "pool_mean",
+        "came",
         "excess",
         "loss",
         "lean",
@@ -299,6 +303,8 @@ def _learn_band(setting: Setting, out: Shared, band: int, lessons: Told, gap: in
     span = int(lessons["span"].max())
     if out["lessons"][band] > span + min(max(TRAINED_HORIZONS * span, TRAINED_LEAST), TRAINED_MOST):
         _calibrate(out, band, lessons, gap)
+    if out["lessons"][band] > span + TRAINED_LEAST:
+        _learn_mean(out, band, lessons, size, gap)
     _learn_regression(setting, out, band, features, target, np.sqrt(lessons["scale"].astype(np.float64)), size, gap)
     out["lessons"][band] += gap
 
@@ -310,9 +316,16 @@ def _learn_pool(out: Shared, band: int, lessons: Told, size: Ints, gap: int) -> 
     kept = POOL_KEPT**gap
     counts = by_group(size * BINS + place, np.ones(len(place)), SIZES * BINS).reshape(SIZES, BINS)
     out["pool"][band] = kept * out["pool"][band] + counts
-    near = np.clip(error, -LARGEST, LARGEST)
-    sums = np.stack([by_group(size, v, SIZES) for v in (near, np.ones(len(near)))], axis=1)
-    out["pool_mean"][band] = kept * out["pool_mean"][band] + sums
+
+
+def _learn_mean(out: Shared, band: int, lessons: Told, size: Ints, gap: int) -> None:
+    """Sums of what came and of means told, in units over the mean scale of the period's rows, and how many."""
+    ones, scale = np.ones(len(size)), lessons["scale"].astype(np.float64)
+    usual = by_group(size, scale, SIZES) / np.maximum(by_group(size, ones, SIZES), 1.0)
+    weight = np.minimum(scale / np.maximum(usual[size], 1e-9), MEAN_TIMES)
+    target = np.minimum(lessons["target"].astype(np.float64), FARTHEST)
+    sums = [by_group(size, each, SIZES) for each in (weight * target, weight * lessons["mean"], ones)]
+    out["came"][band] = POOL_KEPT**gap * out["came"][band] + np.stack(sums, axis=1)
 
 
 def _learn_losses(
@@ -446,11 +459,18 @@ def _equations(
 _PRIOR_ERRORS = np.array([-1.1, -0.8, -0.5, -0.2, 0.0, 0.3, 0.7, 1.2, 2.0, 3.5])
 
 
-def pooled_quantiles(shared: Shared, band: int) -> tuple[Floats, Floats]:
-    """Quantiles (SIZES, K), means (SIZES,) of pooled errors in spreads, drawn to all sizes' and a prior, and to 0."""
-    pool, sums = shared["pool"][band], shared["pool_mean"][band]
-    means = sums[:, 0] / (sums[:, 1] + MEAN_LEAST)
-    return (_quantiles(pool) if pool.any() else _quantiles_of_nothing()), means
+def pooled_quantiles(shared: Shared, band: int) -> Floats:
+    """Quantiles (SIZES, K) of pooled errors in spreads, drawn to all sizes' and a prior."""
+    pool = shared["pool"][band]
+    return _quantiles(pool) if pool.any() else _quantiles_of_nothing()
+
+
+def came_over_mean(shared: Shared, band: int) -> Floats:
+    """What came over the means told (SIZES,), drawn to 1 and within MOST_CAME of it."""
+    came, told, count = shared["came"][band].T
+    ratio = np.where(told > 0, came / np.maximum(told, 1e-12), 1.0)
+    ratio = np.clip(ratio, 1.0 / MOST_CAME, MOST_CAME)
+    return np.asarray((count * ratio + MEAN_LEAST) / (count + MEAN_LEAST))
 
 
 @cache
