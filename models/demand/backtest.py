@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from models.demand.contract import SIGNALS, Ahead, Floats, Ints, Observation, Shared, State, Told
+from models.demand.contract import SIGNALS, Ahead, Closing, Floats, Ints, Observation, Shared, State, Told
 from models.demand.online import Online
 from models.demand.panel import Panel
 from models.demand.places import LEVELS as QUANTILES
@@ -87,12 +87,7 @@ def forecast_history(
         carts = none if signals is None else signals[:, t]
         seen = Observation(period, panel.units[:, t], panel.exposure[:, t], asked, plan[:, t], ahead, carts, groups)
         closed = family.close(state, shared, seen)
-        state = closed.state
-        for place, guest in enumerate(guests):
-            guest.hear(t, closed.told)
-            told = guest.quantiles(family, state, shared, t, asked, ahead)
-            if told is not None:
-                state = family.adopt(state, place, period, asked, told, QUANTILES)
+        state = _with_guests(guests, closed, family, shared, t, asked, ahead)
         if t in wanted:
             out = family.outlook(state, shared, period, asked, ahead, QUANTILES)
             means.append(out.mean_sum_units)
@@ -100,3 +95,16 @@ def forecast_history(
         shared = family.settle(shared, closed.told)
     made, told_quantiles = np.array(means), np.array(quantiles)
     return [Forecasts(np.array(wanted), span, made[..., j], told_quantiles[:, :, j]) for j, span in enumerate(spans)]
+
+
+def _with_guests(
+    guests: tuple[Guest, ...], closed: Closing, family: Online, shared: Shared, period: int, asked: Ints, ahead: Ahead
+) -> State:
+    """Rows that have heard what guests say of the period that closed; what it told is told anew with that."""
+    state, now, spoke = closed.state, np.full(len(closed.state), period), False
+    for place, guest in enumerate(guests):
+        guest.hear(period, closed.told)
+        told = guest.quantiles(family, state, shared, period, asked, ahead)
+        if told is not None:
+            state, spoke = family.adopt(state, place, now, asked, told, QUANTILES), True
+    return family.tell_again(state, shared, now, asked, ahead) if spoke else state

@@ -185,6 +185,23 @@ class Online:
         _adopt(state, guest, np.asarray(as_of), np.asarray(horizons), at_levels)
         return state
 
+    def tell_again(self, state: State, shared: Shared, period: IntsLike, horizons: IntsLike, ahead: Ahead) -> State:
+        """What rows told as they closed `period` (n,), told anew with the words guests were adopted with since.
+
+        For whoever forecasts after guests spoke: pending origins keep, and are calibrated by, what `outlook` says then.
+        `shared` is the one `close` was given, before it settles.
+        """
+        state = _copied(state)
+        row_loops.tell_again(
+            self.known(shared),
+            self._desk(ahead),
+            self._rows(state),
+            _ints(period),
+            _ints(horizons),
+            self._ahead(ahead, len(state)),
+        )
+        return state
+
     def start(self, like: State, phase: IntsLike) -> State:
         """Levels, weekdays and usual errors of the rows `like` them, as evidence of at most STARTED periods.
 

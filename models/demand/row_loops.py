@@ -166,6 +166,14 @@ def close(known: Known, at: Desk, rows: Words, told: Words, seen: Seen) -> None:
             rows.f4[i, k] = at.w[k]
 
 
+@kernel
+def tell_again(known: Known, at: Desk, rows: Words, period: Ints, horizons: Ints, ahead: Floats) -> None:
+    """Keep once more what is told as `period` closes, of rows whose guests have spoken since `close`."""
+    for i in range(len(period)):
+        take(known.shape, rows, i, at)
+        _open(known, rows, i, at, period[i], horizons[i], ahead[i])
+
+
 @piece
 def take(shape: Shape, rows: Words, i: int, at: Desk) -> None:
     """The levels of row `i`, and who is like it."""

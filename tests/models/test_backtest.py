@@ -9,6 +9,7 @@ from models.demand import panel as p
 from models.demand import scores
 from models.demand.backtest import QUANTILES, forecast_history
 from models.demand.panel import panel
+from models.demand.places import quantiles_of
 
 
 def shop(seed, rows=50, days=110, censor=0.0):
@@ -50,6 +51,35 @@ def test_carts_that_lead_orders_sharpen_the_next_day(leads):
         actual = [units[:, origin + 1] for origin in origins]
         loss.append(np.mean([scores.pinball(a, q, QUANTILES).mean() for a, q in zip(actual, told, strict=True)]))
     assert loss[1] < (0.9 if leads else 1.02) * loss[0]
+
+
+class Fickle:
+    """A guest that changes its mind every period, and keeps the final quantiles that came to an end by their origin."""
+
+    name = "fickle"
+
+    def __init__(self, span):
+        self.span, self.over = span, {}
+
+    def hear(self, period, told):
+        lessons = told["lesson"][:, 0]
+        scale = np.where(lessons["taught"] > 0, lessons["scale"], np.nan)[:, None]
+        self.over[period - self.span] = quantiles_of(lessons["final"]) * scale
+
+    def quantiles(self, family, state, shared, period, horizons, ahead):
+        word = (5.0 if period % 2 else 60.0) * (1.0 + 0.2 * np.arange(len(QUANTILES)))
+        return np.broadcast_to(word, (len(state), 1, len(QUANTILES)))
+
+
+def test_what_is_calibrated_is_what_was_told():
+    """The quantiles a finished horizon is judged by are those forecast at its origin, with what its guest said then."""
+    units, span = np.random.default_rng(8).gamma(2.0, 2.0, (12, 60)), 3
+    guest, origins = Fickle(span), list(range(30, 50))
+    told = forecast_history(panel(units), [span], [*origins, 59], (guest,))[0].quantiles
+    judged = np.stack([guest.over[origin] for origin in origins])
+    over = np.isfinite(judged)
+    assert over.mean() > 0.9
+    np.testing.assert_allclose(judged[over], told[: len(origins)][over], rtol=2e-3, atol=0.02)
 
 
 def test_only_the_plan_is_read_ahead():
