@@ -58,69 +58,93 @@ def run(shelf: Shelf, lines: Lines, offset: int) -> Moved:
 # -- many -------------------------------------------------------------------------------------------------------------
 
 
-def _run_many(shelf: Shelf, lines: Lines, offset: int) -> Moved:
-    n = len(lines.row)
-    order = np.argsort(lines.row, kind="stable")
-    row = lines.row[order]
-    starts = np.flatnonzero(np.r_[True, row[1:] != row[:-1]])
-    rows = row[starts]  # each once
-    assert len(np.unique(rows)) == len(rows), "a row twice in one lot: += would keep only the last"
-    sizes = np.diff(np.r_[starts, n])
-    h = gathered(shelf.hot, rows)
-    kind, milli, at = lines.kind[order], lines.milli[order], lines.occurred_ms[order]
-    placed, fulfilled, returned = (kind == k for k in (Kind.ORDER_PLACED, Kind.ORDER_FULFILLED, Kind.ORDER_RETURNED))
-    at_once = placed & (lines.flags[order] & Flag.SOLD_AT_ONCE > 0)
+class _Lot:
+    """The lines by row, each row's in log order from its place in `starts` on: what they add, and the rows' numbers."""
 
-    def spread(values: npt.NDArray[Any]) -> Any:
-        return np.repeat(values, sizes)
+    def __init__(self, shelf: Shelf, lines: Lines) -> None:
+        self.n = len(lines.row)
+        self.order = np.argsort(lines.row, kind="stable")
+        row = lines.row[self.order]
+        self.starts = np.flatnonzero(np.r_[True, row[1:] != row[:-1]])
+        self.rows = row[self.starts]
+        assert (self.rows[1:] > self.rows[:-1]).all(), "a row twice in one lot: += would keep only the last"
+        self._sizes = np.diff(np.r_[self.starts, self.n])
+        self.hot = gathered(shelf.hot, self.rows)
+        self.kind, self.milli, self.at = (its[self.order] for its in (lines.kind, lines.milli, lines.occurred_ms))
+        self.flags, self.price = lines.flags[self.order], lines.price[self.order]
+        self.placed, self.fulfilled, self.returned = (
+            self.kind == kind for kind in (Kind.ORDER_PLACED, Kind.ORDER_FULFILLED, Kind.ORDER_RETURNED)
+        )
+        self.received = (
+            (self.kind == Kind.STOCK_RECEIVED) & lines.unnamed[self.order] & self.spread(_takes_receipts(self.hot))
+        )
+        self.leaves = leaves = self.placed & (self.flags & Flag.SOLD_AT_ONCE > 0) | self.fulfilled  # units go with it
+        self.hand = np.where(leaves, -self.milli, np.where(self.returned | self.received, self.milli, 0))
+        self.held = np.where(self.fulfilled, -self.milli, np.where(self.placed & ~leaves, self.milli, 0))
 
-    received = (kind == Kind.STOCK_RECEIVED) & lines.unnamed[order] & spread(_takes_receipts(h))
-    inside = (placed | fulfilled | returned | received) & (lines.flags[order] & Flag.LATE == 0)
-    inside &= (at >= spread(h["day_start_ms"])) & (at < spread(h["next_end_ms"])) & (at > spread(h["counted_ms"]))
-    hand = np.where(at_once | fulfilled, -milli, np.where(returned | received, milli, 0))
-    held = np.where(placed & ~at_once, milli, np.where(fulfilled, -milli, 0))
+    def spread(self, values: npt.NDArray[Any]) -> Any:
+        """A value a row, at each of its lines."""
+        return np.repeat(values, self._sizes)
 
-    def running(values: Ints, start: Ints) -> Ints:
+    def running(self, values: Ints, start: Ints) -> Ints:
+        """What `start`, a value a row, has become behind each line."""
         sums = np.cumsum(values)
-        sums += spread(start - (sums[starts] - values[starts]))
+        sums += self.spread(start - (sums[self.starts] - values[self.starts]))
         return sums
 
+
+def _run_many(shelf: Shelf, lines: Lines, offset: int) -> Moved:
+    lot = _Lot(shelf, lines)
+    inside = _inside(shelf, lot)
+    stops = np.minimum.reduceat(np.where(inside, lot.n, np.arange(lot.n)), lot.starts)  # each row's first that stays
+    done = np.arange(lot.n) < lot.spread(stops)
+    today = lot.at < lot.spread(lot.hot["day_end_ms"])
+    _write_many(shelf, lot, done, today, offset)
+    slow, delta, day = np.empty(lot.n, np.bool_), np.empty(lot.n, np.int64), np.empty(lot.n, np.int64)
+    slow[lot.order] = ~done
+    delta[lot.order] = np.where(done, lot.hand, 0)
+    day[lot.order] = np.where(lot.placed & done, lot.spread(lot.hot["day"]) + ~today, NO_DAY)
+    return Moved(slow, delta, day)
+
+
+def _inside(shelf: Shelf, lot: _Lot) -> Bools:
+    """Lines of a kind, a time and a size at which their row decides nothing, if all before them are, too."""
+    h, spread, at = lot.hot, lot.spread, lot.at
+    inside = (lot.placed | lot.fulfilled | lot.returned | lot.received) & (lot.flags & Flag.LATE == 0)
+    inside &= (at >= spread(h["day_start_ms"])) & (at < spread(h["next_end_ms"])) & (at > spread(h["counted_ms"]))
     on_hand, allocated = h["on_hand"], h["allocated"]
-    hands, free = running(hand, on_hand), running(hand - held, on_hand - allocated)
-    inside &= (free > spread(shelf.guard_lo[rows])) & (free < spread(shelf.guard_hi[rows]))
-    inside &= running(held, allocated) >= 0
+    free = lot.running(lot.hand - lot.held, on_hand - allocated)
+    inside &= (free > spread(shelf.guard_lo[lot.rows])) & (free < spread(shelf.guard_hi[lot.rows]))
+    inside &= lot.running(lot.held, allocated) >= 0
     if shelf.live:
-        inside &= (hands >= 0) == spread(on_hand >= 0)
-    leaves = np.minimum.reduceat(np.where(inside, n, np.arange(n)), starts)  # where each row's first one leaves
-    done = np.arange(n) < spread(leaves)
-    moved = done[starts]  # rows of which at least the first line goes through
-    taken = rows[moved]
+        inside &= (lot.running(lot.hand, on_hand) >= 0) == spread(on_hand >= 0)
+    return np.asarray(inside)
+
+
+def _write_many(shelf: Shelf, lot: _Lot, done: Bools, today: Bools, offset: int) -> None:
+    """Add what the lines that go through add to their rows."""
+    moved = done[lot.starts]  # rows of which at least the first line goes through
+    taken, hot = lot.rows[moved], shelf.hot
 
     def add(field: str, values: Ints | int) -> None:
-        shelf.hot[field][taken] += np.add.reduceat(np.where(done, values, 0), starts)[moved]
+        hot[field][taken] += np.add.reduceat(np.where(done, values, 0), lot.starts)[moved]
 
-    today = at < spread(h["day_end_ms"])
-    add("on_hand", hand)
-    add("allocated", held)
-    add("flow0", np.where(today, hand - held, 0))
-    add("flow1", np.where(today, 0, hand - held))
-    asked = np.where(placed, milli, 0)
+    flow, asked = lot.hand - lot.held, np.where(lot.placed, lot.milli, 0)
+    add("on_hand", lot.hand)
+    add("allocated", lot.held)
+    add("flow0", np.where(today, flow, 0))
+    add("flow1", np.where(today, 0, flow))
     add("units0", np.where(today, asked, 0))
     add("units1", np.where(today, 0, asked))
     add("ordered", asked)
-    add("fulfilled", np.where(at_once | fulfilled, milli, 0))
-    add("returned", np.where(returned, milli, 0))
-    add("received", np.where(received, milli, 0))
-    latest = np.maximum.reduceat(np.where(done, at, LONG_AGO), starts)[moved]
-    shelf.hot["updated_ms"][taken] = np.maximum(h["updated_ms"][moved], latest)
-    shelf.hot["as_of_offset"][taken] = offset
-    _last_price(shelf, lines.price[order], placed & done, starts, rows)
+    add("fulfilled", np.where(lot.leaves, lot.milli, 0))
+    add("returned", np.where(lot.returned, lot.milli, 0))
+    add("received", np.where(lot.received, lot.milli, 0))
+    latest = np.maximum.reduceat(np.where(done, lot.at, LONG_AGO), lot.starts)[moved]
+    hot["updated_ms"][taken] = np.maximum(lot.hot["updated_ms"][moved], latest)
+    hot["as_of_offset"][taken] = offset
+    _last_price(shelf, lot.price, lot.placed & done, lot.starts, lot.rows)
     shelf.moved(taken)
-    slow, delta, day = np.empty(n, np.bool_), np.empty(n, np.int64), np.empty(n, np.int64)
-    slow[order] = ~done
-    delta[order] = np.where(done, hand, 0)
-    day[order] = np.where(placed & done, spread(h["day"]) + ~today, NO_DAY)
-    return Moved(slow, delta, day)
 
 
 def _takes_receipts(h: npt.NDArray[np.void]) -> Bools:
