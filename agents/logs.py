@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from asyncio import CancelledError
 from datetime import UTC, datetime
 
 from stream.errors import RestockError
@@ -29,7 +30,7 @@ class JsonLines(logging.Formatter):
             "message": record.getMessage(),
         }
         line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
-        if record.exc_info is not None:
+        if record.exc_info:  # false, too, where whoever logs wants no traceback
             line["error"] = self.formatException(record.exc_info)
             if isinstance(record.exc_info[1], RestockError):
                 line |= {"detail": record.exc_info[1].detail, "hint": record.exc_info[1].hint}
@@ -42,11 +43,14 @@ class TextLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line of one record, with its traceback below where there is one."""
         line = f"{_at(record)} {record.levelname.lower():7} {record.name}: {record.getMessage()}"
-        return line if record.exc_info is None else f"{line}\n{self.formatException(record.exc_info)}"
+        return line if not record.exc_info else f"{line}\n{self.formatException(record.exc_info)}"
 
 
 class Repeats(logging.Filter):
-    """What a chatty library says again within REPEAT_S is counted; the number is told when it is written again."""
+    """What a chatty library says again within REPEAT_S is counted; the number is told when it is written again.
+
+    What it says of its own cancelled tasks is not written.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,6 +60,10 @@ class Repeats(logging.Filter):
         """Whether a record is to be written."""
         if record.name.partition(".")[0] not in CHATTY:
             return True
+        if record.exc_info and _is_cancelled(record.exc_info[1]):
+            return (
+                False  # a worker that ends, or lets go, cancels what they are at: they call that a crash, and trace it
+            )
         key = (record.name, text := record.getMessage())
         written, since = self._said.pop(key, (-REPEAT_S, 0))
         if record.created - written < REPEAT_S:
@@ -67,6 +75,12 @@ class Repeats(logging.Filter):
         if len(self._said) > TEXTS_MOST:
             del self._said[next(iter(self._said))]
         return True
+
+
+def _is_cancelled(error: BaseException | None) -> bool:
+    """Whether it is a cancellation, or what went wrong on the way out of one. (A timeout is made of one.)"""
+    on_the_way_out = error is not None and error.__cause__ is None and isinstance(error.__context__, CancelledError)
+    return isinstance(error, CancelledError) or on_the_way_out
 
 
 def _at(record: logging.LogRecord) -> str:

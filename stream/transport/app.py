@@ -142,7 +142,7 @@ class App(faust.App):  # type: ignore[misc]
         if self.reason is None:
             self.reason = error
             if not self.leaving:
-                log.error("ending: %s", error, exc_info=not isinstance(error, Away))
+                log.error("ending: %s", error, exc_info=None if isinstance(error, Away) else error)
         self.doomed.set()
 
     async def on_stop(self) -> None:

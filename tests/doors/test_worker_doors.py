@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import aiohttp
@@ -111,6 +111,53 @@ def test_json_lines_carry_extras_and_the_three_parts_of_an_error(
     assert first["at"].endswith("Z")
     assert (second["detail"], second["hint"]) == ("epoch", "nothing to do")
     assert "Traceback" in second["error"]
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_line_that_wants_no_traceback_is_a_line(
+    root_logger: logging.Logger, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    """`exc_info` may be false as well as absent; a line once became a fault of the logger's own."""
+    logs.setup("info", form)
+    try:
+        raise Fenced("fenced")
+    except Fenced as error:
+        root_logger.error("ending: %s", error, exc_info=False)
+    assert [line.count("ending: fenced") for line in capsys.readouterr().err.splitlines()] == [1]
+
+
+def test_tasks_of_others_that_were_cancelled_are_no_crash(
+    root_logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Faust traces every task it stops, and what went wrong on the way out; why a worker ends stands alone."""
+    logs.setup("info", "json")
+    library, ours = logging.getLogger("faust.agents"), logging.getLogger("stream.transport")
+
+    async def stopped(way_out: Callable[[], object]) -> None:
+        try:
+            try:
+                raise asyncio.CancelledError
+            finally:
+                way_out()
+        except BaseException as error:
+            library.error("Crashed reason=%r", error, exc_info=error)
+            ours.error("stopped", exc_info=error)
+
+    asyncio.run(stopped(lambda: None))
+    asyncio.run(stopped(lambda: [][0]))
+
+    async def too_long() -> None:
+        try:
+            await asyncio.wait_for(asyncio.sleep(1), 0.001)
+        except TimeoutError as error:  # which asyncio makes of a cancellation
+            library.error("Crashed", exc_info=error)
+
+    asyncio.run(too_long())
+    assert [(line["logger"], line["message"]) for line in logged(capsys)] == [
+        ("stream.transport", "stopped"),
+        ("stream.transport", "stopped"),
+        ("faust.agents", "Crashed"),
+    ]
 
 
 def test_other_peoples_loggers_speak_from_warning_on(
