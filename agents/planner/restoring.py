@@ -61,8 +61,9 @@ def _name(shelf: Shelf, keys: list[bytes]) -> None:
     names, index, groups, sku_rows = shelf.names, shelf.index, shelf.groups, shelf.sku_rows
     places: dict[str, str] = {}
     skus = list[int]()
-    for row, key in enumerate(keys):
-        sku, location = split_row_key(key.decode())
+    whole = b"\n".join(keys).decode()  # no control character is in a key
+    split = split_row_key if "%" in whole else _split_plain
+    for row, (sku, location) in enumerate(map(split, whole.split("\n") if keys else ())):
         rows = sku_rows.get(sku)
         if rows is None:
             rows = sku_rows[sku] = []
@@ -79,6 +80,12 @@ def _name(shelf: Shelf, keys: list[bytes]) -> None:
     shelf.n = n = len(keys)
     shelf.sku_number[:n] = skus
     shelf.phase[:n] = np.fromiter(map(crc32, keys), np.int64, n)
+
+
+def _split_plain(key: str) -> tuple[str, str]:
+    """`split_row_key` of a key in which nothing is encoded."""
+    sku, _, location = key.partition("@")
+    return sku, location
 
 
 def _lay_facts(shelf: Shelf) -> None:

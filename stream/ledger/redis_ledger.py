@@ -11,6 +11,7 @@ is lost is asked for again with the same stamp, which the script recognises.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import struct
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +28,7 @@ from stream.ledger.wire import Call, Wire
 
 TOKENS_REMEMBERED = 16  # a roll-back over more take-overs than these looks like a newer owner; 33 B each
 SLICE_FIELDS = 2_000  # one HSCAN step: 2,000 rows of 1.5 kB are 3 MB, some 5 ms of Redis' one thread
+LARGE = ("hot", "model")  # sections with a field a row
 SLICE_ENTRIES = 1_000  # outbox entries read at once, about 1 kB each
 
 
@@ -185,9 +187,14 @@ class RedisLedger:
         return Held(shelf, token, own.get("stamp", ""), place, {}, [], published, next_out, before)
 
     async def _read_sections(self, held: Held) -> None:
-        """Every section in slices, all sections' next slice in one round trip."""
+        """Every section in slices, the large ones side by side: Redis makes a slice of one as we read the other's."""
         held.sections = {name: {} for name in SECTIONS}
-        cursors: dict[str, int] = dict.fromkeys(SECTIONS, 0)
+        small = [name for name in SECTIONS if name not in LARGE]
+        await asyncio.gather(*(self._read_slices(held, names) for names in (*([name] for name in LARGE), small)))
+
+    async def _read_slices(self, held: Held, names: Sequence[str]) -> None:
+        """These sections, the next slice of all of them in one round trip."""
+        cursors = dict.fromkeys(names, 0)
         while cursors:
             calls = [("HSCAN", self._keys.of(held.shelf, s), c, "COUNT", SLICE_FIELDS) for s, c in cursors.items()]
             answers = await self._wire.ask(f"read shelf {held.shelf}", calls)

@@ -36,9 +36,11 @@ from stream.ledger.memory_publisher import MemoryPublisher, MemoryTopics
 from stream.ledger.redis_ledger import RedisLedger
 from stream.transport.port import Batch
 from tests import servers
+from tests.bench.bench import say
 from tests.bench.machine import command, machine
 
 DAY_MS = 86_400_000
+SAY_EVERY_S = 10.0
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 SHELVES, PLACES, LOT = 4, 10, 8_000
 EVENT_POLLS, EVENT_LINES = 40, 2_000  # polls that are timed and lines in each, over all shelves
@@ -132,13 +134,14 @@ async def populated(rows: int, ledger: RedisLedger, client: redis.Redis) -> tupl
     log, work = Log(min(rows, LIVED_ROWS), 7), planner(ledger)
     await work.positions(range(SHELVES))
     await history(log, work)
-    print(f"{log.each * SHELVES:,} rows have lived a week", file=sys.stderr, flush=True)
+    say(f"{log.each * SHELVES:,} rows have lived a week")
     if rows > LIVED_ROWS:
         await work.release(range(SHELVES))
         lived, log.each = log.each, rows // SHELVES
         for shelf in range(SHELVES):
             copy_rows(client, shelf, lived, log.each)
-        print(f"{log.each * SHELVES:,} rows are in Redis", file=sys.stderr, flush=True)
+            say(f"shelf {shelf} has its {log.each:,} rows")
+        say(f"{log.each * SHELVES:,} rows are in Redis")
         work = planner(ledger)
         await work.positions(range(SHELVES))
     return log, work
@@ -188,7 +191,7 @@ async def close(log: Log, work: Planner, at_ms: int, arrivals: bool = False) -> 
     is not counted as the close's.
     """
     took, waited = [], []
-    begun = time.perf_counter()
+    begun = said = time.perf_counter()
     await work.poll([log.batch(shelf, [log.mark(at_ms)]) for shelf in range(SHELVES)])
     took.append(time.perf_counter() - begun)
     while any(owned.shelf.pending for owned in work.owned.values()):
@@ -199,8 +202,18 @@ async def close(log: Log, work: Planner, at_ms: int, arrivals: bool = False) -> 
         if arrivals:
             await work.poll(few)
             waited.append(time.perf_counter() - begun)
+        if time.perf_counter() - said > SAY_EVERY_S:
+            said = time.perf_counter()
+            say(f"{100 * closed(work):.0f} % of the rows are closed, in {sum(took):.0f} s")
         await asyncio.sleep(0 if going_on else AT_REST_S)
     return took, [took[0], *waited]
+
+
+def closed(work: Planner) -> float:
+    """The share of SKUs a close has passed, of all shelves."""
+    shelves = [owned.shelf for owned in work.owned.values()]
+    left = sum(len(shelf.groups) - shelf.cursor for shelf in shelves if shelf.pending)
+    return 1 - left / sum(len(shelf.groups) for shelf in shelves)
 
 
 def compute(shelves: list[Shelf], at_ms: int) -> float:
@@ -248,7 +261,9 @@ async def measure(rows: int, url: str) -> None:
     before_mb = rss_mb()
     ledger = RedisLedger(url, "rows", timeout_s=120)
     log, work = await populated(rows, ledger, client)
+    say("orders ...")
     line_us = await events(log, work, START_MS + 6 * DAY_MS + 7_200_000)
+    say("a day closes ...")
     cpu, before = time.process_time(), decided(work)
     took, waited = await close(log, work, START_MS + 7 * DAY_MS, arrivals=True)
     cpu_s, crossed = time.process_time() - cpu, decided(work) - before
@@ -257,11 +272,13 @@ async def measure(rows: int, url: str) -> None:
     await work.release(range(SHELVES))
     del work
     gc.collect()
+    say("a restart ...")
     again = planner(ledger)
     begun, cpu = time.perf_counter(), time.process_time()
     await again.positions(range(SHELVES))
     restart = time.perf_counter() - begun, time.process_time() - cpu
     assert packed == log.each * SHELVES == sum(owned.shelf.n for owned in again.owned.values())
+    say("a day closes, folded alone ...")
     compute_s = compute([owned.shelf for owned in again.owned.values()], START_MS + 8 * DAY_MS)
     await again.release(range(SHELVES))
     await ledger.close()
