@@ -41,6 +41,7 @@ from tests.bench.machine import command, machine
 
 DAY_MS = 86_400_000
 SAY_EVERY_S = 10.0
+PATIENCE_S = 300.0  # with Redis, which writes its file anew while a million rows come
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 SHELVES, PLACES, LOT = 4, 10, 8_000
 EVENT_POLLS, EVENT_LINES = 40, 2_000  # polls that are timed and lines in each, over all shelves
@@ -256,10 +257,10 @@ def rss_mb() -> float:
 
 async def measure(rows: int, url: str) -> None:
     """One number of rows."""
-    client = redis.Redis.from_url(url)
+    client = redis.Redis.from_url(url, socket_timeout=PATIENCE_S)
     client.flushall()
     before_mb = rss_mb()
-    ledger = RedisLedger(url, "rows", timeout_s=120)
+    ledger = RedisLedger(url, "rows", timeout_s=PATIENCE_S, command_s=PATIENCE_S)
     log, work = await populated(rows, ledger, client)
     say("orders ...")
     line_us = await events(log, work, START_MS + 6 * DAY_MS + 7_200_000)
