@@ -48,7 +48,6 @@ RECORDS_AHEAD = 50  # while a sweep is pending: their rows are brought up to dat
 ROUNDS_OUT = 3  # of the loop, until a write that was begun is on its way to Redis
 SLICE_S = 0.035  # of a sweep, folded, packed and kept: what an event waits that comes meanwhile
 LEAST_ROWS = 64  # of a slice: the calls of numpy that fewer take cost as much as closing these
-LONG_S = 2 * SLICE_S  # a poll that took longer has let others wait
 SWEPT_AHEAD = 300  # a sweep goes on once no more of its messages are unpublished: an alert waits 20 ms behind them
 QUIET_S = 0.5  # nothing came for this long: a quiet moment
 LOOK_S = 5.0  # at quiet moments: whether shelves are as we left them, one small read
@@ -137,7 +136,6 @@ class Planner:
         self._watcher: Watcher = watcher or Unwatched()
         self._failed: dict[int, Exception] = {}
         self._relayed_s = self._polled_s = self._looked_s = 0.0
-        self._sweep_from_s = 0.0  # by the loop's clock: events that came during a long poll go before
         self._paces = {False: Pace(), True: Pace()}  # of slices that only send positions, that close days
 
     async def positions(self, shelves: Sequence[int]) -> dict[int, int | None]:
@@ -159,8 +157,6 @@ class Planner:
 
     async def poll(self, batches: Sequence[Batch]) -> Sequence[int]:
         """Fold and keep one poll; returns shelves found stale. Raises Fenced where a newer owner holds one."""
-        clock = asyncio.get_running_loop().time
-        begun_s = clock()
         stale = self._relay_failures()
         stale += [b.partition for b in batches if b.partition not in stale and not await self._room(b.partition)]
         left = [b for b in batches if b.partition not in stale]
@@ -171,8 +167,6 @@ class Planner:
                     gone.append(batch.partition)
             left = [b for b in left if b.partition not in gone]
             stale += gone
-        if clock() - begun_s > LONG_S:
-            self._sweep_from_s = 2 * clock() - begun_s
         return stale
 
     async def _turn(self, batches: Sequence[Batch]) -> tuple[list[Batch], list[int]]:
@@ -258,10 +252,9 @@ class Planner:
             raise Fenced("a relay found its shelf rolled back", hint="nothing to do: the shelves are taken again")
         self._watch_relays()
         quiet = time.monotonic() - self._polled_s >= QUIET_S
-        events_first = asyncio.get_running_loop().time() < self._sweep_from_s
         for owned in self.owned.values():
             if owned.shelf.pending:
-                if _settling(owned) or owned.swept_ahead() or events_first:
+                if owned.swept_ahead() or _settling(owned):
                     continue
                 if not await self._room(owned.held.shelf):
                     break

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -99,7 +98,6 @@ def test_a_poll_that_takes_long_is_kept_piece_by_piece(monkeypatch: pytest.Monke
 def test_a_sweep_waits_until_what_it_said_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that takes its time holds up the next slice, not the next event, whose alert would wait behind it."""
     monkeypatch.setattr(planner_agent, "SWEPT_AHEAD", 0)
-    monkeypatch.setattr(planner_agent, "LONG_S", math.inf)
     world = World()
     for number in range(12):
         world.row(Kind.STOCK_COUNTED, START_MS, sku=f"S{number}", units=100)
@@ -173,31 +171,6 @@ def test_records_that_would_wake_more_than_a_slice_are_kept_in_turns(monkeypatch
         assert worker.owned[0].shelf.pending
         assert list(await worker.poll([batch(records[2:])])) == []
         assert places == [4, 6, 8]
-        await worker.release([0])
-
-    run(story)
-
-
-def test_after_a_long_poll_events_go_before_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as the poll took nothing is swept: others have waited meanwhile."""
-    records = closing_world(12).records
-
-    async def story() -> None:
-        ledger = MemoryLedger()
-        worker = Planner(ledger, MemoryPublisher(MemoryTopics()), lambda shelf: config(shelf=shelf, version=2))
-        await worker.positions([0])
-        keep = ledger.keep
-
-        async def slowly(writes: Any) -> Any:
-            await asyncio.sleep(0.3)
-            return await keep(writes)
-
-        monkeypatch.setattr(ledger, "keep", slowly)
-        await worker.poll([batch(records)])
-        monkeypatch.setattr(ledger, "keep", keep)
-        assert await worker.idle() is False
-        while not await worker.idle():
-            await asyncio.sleep(0.05)
         await worker.release([0])
 
     run(story)
