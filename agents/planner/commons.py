@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from agents.planner.records import gathered, joined
+from agents.planner.records import in_order
 from models.demand import baseline
 from models.demand.contract import Family, Shared, Told
 
@@ -190,9 +190,10 @@ class Settled:
         shared, settle = self.shared, self.family.settle
 
         def learn() -> Learnt:
-            rows = np.concatenate([rows for rows, _ in parts[:count]])
-            told = joined([told for _, told in parts[:count]])
-            return Learnt(parts, count, settle(shared, gathered(told, np.argsort(ranks[rows], kind="stable"))))
+            told = in_order(
+                [told for _, told in parts[:count]], ranks[np.concatenate([rows for rows, _ in parts[:count]])]
+            )
+            return Learnt(parts, count, settle(shared, told))
 
         return learn
 

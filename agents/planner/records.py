@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 Table = npt.NDArray[Any]
 
+LOT = 2_000  # records of 600 B are copied in 2 ms
+
 
 def gathered(table: Table, rows: npt.NDArray[np.int64]) -> Table:
     """Copies of these rows of a structured array, shape (n,).
@@ -28,9 +30,23 @@ def put(table: Table, rows: npt.NDArray[np.int64] | slice, records: Table) -> No
     _raw(table)[rows] = _raw(records)
 
 
-def joined(parts: list[Table]) -> Table:
-    """Records of several arrays, at least one, of one type, one after the other."""
-    return np.concatenate([_raw(part) for part in parts]).view(parts[0].dtype)
+def in_order(parts: list[Table], ranks: npt.NDArray[np.int64]) -> Table:
+    """Records of several arrays, at least one, of one type, in the order of `ranks` (n,), all different.
+
+    Part by part: what is copied at once nobody else can run beside, and all of 250,000 rows' would take 0.3 s.
+
+    >>> in_order([np.array([(1, 0.5), (2, 0.5)], "i4,f8"), np.array([(3, 0.5)], "i4,f8")], np.array([9, 5, 7])).tolist()
+    [(2, 0.5), (3, 0.5), (1, 0.5)]
+    """
+    places = np.empty(len(ranks), np.int64)
+    places[np.argsort(ranks, kind="stable")] = np.arange(len(ranks))
+    whole, begun = np.empty(len(ranks), parts[0].dtype), 0
+    for part in parts:
+        for first in range(0, len(part), LOT):
+            some = part[first : first + LOT]
+            put(whole, places[begun : begun + len(some)], some)
+            begun += len(some)
+    return whole
 
 
 def alike(values: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -63,4 +63,5 @@ def test_whole_records_are_what_numpy_copies_field_by_field() -> None:
     records.put(other, rows, records.gathered(table, rows))
     expected[rows] = table[rows]
     assert other.tobytes() == expected.tobytes()
-    assert records.joined([table, other]).tobytes() == np.concatenate([table, other]).tobytes()
+    backwards = np.arange(len(table) + len(other))[::-1]
+    assert records.in_order([table, other], backwards).tobytes() == np.concatenate([table, other])[backwards].tobytes()
