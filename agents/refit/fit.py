@@ -20,7 +20,7 @@ from agents.planner.shelf import Rows, Shelf
 from agents.refit.choose import Chosen, fit_to_be_asked, known_days, stake
 from agents.refit.record import Lot
 from models.demand import trees
-from models.demand.contract import SIGNALS, Observation, no_ahead
+from models.demand.contract import SIGNALS, Observation, Told, no_ahead
 from models.demand.online import Online
 from models.demand.places import LEVELS
 from models.demand.refit import fits
@@ -114,14 +114,20 @@ def lots(shelf: Shelf, guest: str, words: Iterable[Word]) -> Iterator[Lot]:
 def trained(shelves: list[Shelf], rounds: int) -> trees.Trees | None:
     """Trees of a sample of all rows' kept days; None where they teach too little. Raises ImportError without LightGBM.
 
-    The plan of days gone by is not kept, so trees learn without it, and so do not look at it.
+    The plan of days gone by is not kept, so trees learn without it, and know it only by what the regression says of it.
     """
-    told = [lesson for shelf in shelves for lesson in _lessons(shelf, TRAINED_ROWS // len(shelves))]
-    lessons = np.concatenate(told) if told else np.zeros(0)
-    return trees.train(lessons, rounds) if len(lessons) >= trees.LEAST_LESSONS else None
+    told, regressed = list[Told](), list[Floats]()
+    for shelf in shelves:
+        for lessons in _lessons(shelf, TRAINED_ROWS // len(shelves)):
+            assert isinstance(shelf.family, Online), "only this family teaches trees"
+            told.append(lessons)
+            regressed.append(trees.regressed_of(shelf.family, shelf.commons.shared, lessons))
+    if sum(map(len, told)) < trees.LEAST_LESSONS:
+        return None
+    return trees.train(np.concatenate(told), np.concatenate(regressed), rounds)
 
 
-def _lessons(shelf: Shelf, most_rows: int) -> Iterator[npt.NDArray[np.void]]:
+def _lessons(shelf: Shelf, most_rows: int) -> Iterator[Told]:
     """What the kept days of up to so many rows of a shelf, evenly chosen, teach about sums of them."""
     rows, family = fit_to_be_asked(shelf), shelf.family
     if len(rows) == 0 or not isinstance(family, Online) or most_rows == 0:
@@ -155,7 +161,8 @@ def said_by(found: trees.Trees, shelf: Shelf, most_rows: int) -> list[Word]:
     ahead, told = learning.ahead(shelf, rows, day), []
     for horizon in horizons.T:
         features, scale = family.features(shelf.model[rows], shelf.commons.shared, day, horizon, ahead)
-        told.append(found.quantiles(features, scale, horizon) * scale[:, None])
+        regressed = family.regressed(shelf.commons.shared, features, scale, horizon)
+        told.append(found.quantiles(features, scale, horizon, regressed) * scale[:, None])
     quantiles = bounded(np.stack(told, axis=1), horizons, guests.most_units(shelf, rows))
     return [
         Word(shelf.names[row][0], shelf.names[row][1], "LightGBM", as_of, days, its)

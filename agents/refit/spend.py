@@ -11,7 +11,7 @@ from agents.refit.fit import SPOKEN_ROWS, TREES, Fitted, Task, Word, lots, said_
 from agents.refit.record import Answer, Lot
 
 TREES_SHARE = 0.5  # of the CPU time at most; the rest is for fits of single rows
-ROUNDS_A_SECOND = 5.0  # six levels on 60,000 lessons: 20 rounds took 1.7 s; asking is a tenth of it
+ROUNDS_A_SECOND = 2.5  # two forests of six levels on 60,000 lessons; asking is a tenth of it
 MOST_ROUNDS, LEAST_ROUNDS = 120, 20
 
 Fitting = Callable[[Iterable[Task], Callable[[], bool]], Iterator[tuple[int, Fitted]]]

@@ -151,6 +151,10 @@ class Online:
         )
         return x, scale
 
+    def regressed(self, shared: Shared, features: Floats, scale: Floats, horizon: IntsLike) -> Floats:
+        """What the regression says (n, K) of features (n, p) before a horizon (n,), in row scales (n,)."""
+        return learning.regressed(shared, features, scale, np.asarray(horizon))
+
     def sizes(self, state: State, shared: Shared) -> Ints:
         """Third of the rows by size (n,), as pooled statistics are kept."""
         units, expected = (state[name].astype(np.float64) for name in ("units", "expected"))

@@ -26,7 +26,7 @@ from models.demand.contract import Floats, Ints, Shared, Told
 from models.demand.exactly import FEATURE_STEP, WEIGHT_STEP, by_group, columns_by_group, exp_each, on_grid, solve, total
 from models.demand.forgetting import learnt
 from models.demand.places import LEVELS, Shape, quantiles_of
-from models.demand.row_levels import LONG, MEMORIES_DAY, MEMORIES_LONG, PlanNames
+from models.demand.row_levels import LONG, MEMORIES_DAY, MEMORIES_LONG, MID, SLOW, USUAL, PlanNames
 from models.demand.row_loops import Known
 from models.demand.row_sums import (
     CASE_TIMES,
@@ -494,6 +494,22 @@ def _quantiles(pool: Floats) -> Floats:
         out[s] = 2.0 * found / (1.0 - np.abs(found))
     quantiles: Floats = np.maximum.accumulate(out, axis=1)
     return quantiles
+
+
+def regressed(shared: Shared, features: Floats, scale: Floats, horizon: Ints) -> Floats:
+    """Quantiles (n, K) in row scales that the regression tells of features (n, p) and scale (n,) before `horizon` (n,).
+
+    As rows tell them themselves, for whoever has features without their rows: finished lessons, guests.
+    """
+    at = LEVEL_AT + np.array([USUAL, MID, SLOW])
+    middle = (features[:, at] @ np.array([0.5, 0.25, 0.25])) * scale  # sizes are thirds by it a period
+    size = np.searchsorted(shared["cuts"], middle / np.maximum(horizon, 1))
+    band, told = trained_band(shared)[band_of(horizon)], np.zeros((len(features), len(LEVELS)))
+    for own in np.unique(band).tolist():
+        for s in range(SIZES):
+            here = (band == own) & (size == s)
+            told[here] = features[here] @ shared["coefficients"][own, s].T
+    return np.maximum.accumulate(np.clip(told, 0.0, FARTHEST), axis=1)
 
 
 def expert_excess(shared: Shared, band: int) -> tuple[Floats, Floats]:

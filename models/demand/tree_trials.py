@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from models.demand.contract import Told
-from models.demand.exactly import FEATURE_STEP
 from models.demand.row_sums import LARGEST
-from models.demand.trees import FIXED, with_size
+from models.demand.trees import FIXED, features_of, with_size
 
 JUDGED_SHARE = 0.25  # of the lessons, the newest: the trials are judged by them
 TRIAL_LESSONS = 12_000
@@ -34,7 +33,7 @@ def best_parameters(lessons: Told, trials: int) -> tuple[dict[str, Any], int]:
     if len(lessons) > TRIAL_LESSONS:
         lessons = lessons[np.linspace(0, len(lessons) - 1, TRIAL_LESSONS).astype(np.int64)]
     scale = lessons["scale"].astype(np.float64)
-    features = with_size(lessons["features"] * FEATURE_STEP, scale, lessons["span"])
+    features = with_size(features_of(lessons), scale, lessons["span"])
     target, weight = np.clip(lessons["target"].astype(np.float64), 0.0, LARGEST), np.sqrt(scale)
     cut = int(len(lessons) * (1.0 - JUDGED_SHARE))
     data = lightgbm.Dataset(features[:cut], target[:cut], weight=weight[:cut], free_raw_data=False)

@@ -1,7 +1,7 @@
 """Our forecasts beside their peers on the shared sets, in one run, scored by the score.py that lies beside the data.
 
-usage: python -m tests.bench.forecast_peers SET[,SET...] [--back N] [--trials 30] [--sample 100] [--no-trees]
-       [--no-automatic]
+usage: python -m tests.bench.forecast_peers SET[,SET...] [--back N] [--rows N] [--trials 30] [--sample 100]
+       [--no-trees] [--no-automatic] [--no-smoothers]
 
 Peers: smoothers with the best memory a row and statsforecast's automatic models, both with pooled errors of the sum;
 LightGBM quantiles on the production family's features (the plan among them), its parameters the best of `--trials`
@@ -26,7 +26,8 @@ from models.demand.contract import Ahead, Floats, Ints, Shared, State, Told
 from models.demand.online import Online
 from models.demand.panel import Panel
 from models.demand.tree_trials import best_parameters
-from models.demand.trees import NightlyTrees
+from models.demand.trees import NightlyTrees, Trees
+from tests.bench.forecast_ablation import some_rows
 from tests.models import forecast_file as files
 
 SEED = 1
@@ -45,9 +46,9 @@ def scorer() -> Any:
 
 @dataclass
 class Heard:
-    """A guest that is heard by the mixture, and whose own quantiles at some periods are kept for its own score."""
+    """Trees that are heard by the mixture; their first forest, plain quantile trees, is kept for its own score."""
 
-    inner: Any
+    inner: Tuned
     periods: set[int]
     kept: dict[int, Floats] = field(default_factory=dict)
 
@@ -62,8 +63,10 @@ class Heard:
         self, family: Online, state: State, shared: Shared, period: int, horizons: Ints, ahead: Ahead
     ) -> Floats | None:
         told = self.inner.quantiles(family, state, shared, period, horizons, ahead)
-        if told is not None and period in self.periods:
-            self.kept[period] = told
+        if told is not None and self.inner.trees is not None and period in self.periods:
+            features, scale = family.features(state, shared, np.full(len(state), period), horizons[:, 0], ahead)
+            plain = self.inner.trees.from_nothing(features, scale, horizons[:, 0])
+            self.kept[period] = plain * scale[:, None]
         return told
 
 
@@ -74,11 +77,11 @@ class Tuned(NightlyTrees):
     trials: int = 30
     chosen: bool = False
 
-    def hear(self, period: int, told: Told) -> None:
-        if not self.chosen and period >= self.from_period and self.lessons:
-            self.parameters, self.rounds = best_parameters(np.concatenate(self.lessons), self.trials)
+    def trained(self, family: Online, shared: Shared, lessons: Told) -> Trees:
+        if not self.chosen:
+            self.parameters, self.rounds = best_parameters(lessons, self.trials)
             self.chosen = True
-        super().hear(period, told)
+        return super().trained(family, shared, lessons)
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,8 @@ def run(name: str, asked: argparse.Namespace) -> dict[str, tuple[float, float, f
     """One set: everybody's scores and our ratios to them."""
     loaded = files.load(name)
     source, panel = loaded.source, loaded.panel
+    if asked.rows and asked.rows < panel.rows:
+        panel = some_rows(panel, np.sort(np.random.default_rng(SEED).permutation(panel.rows)[: asked.rows]))
     wanted = files.origins(source, panel.periods, asked.back)
     judge = Judge(source, panel, wanted, scorer())
     found: dict[str, tuple[float, float, float]] = {}
@@ -196,7 +201,7 @@ def run(name: str, asked: argparse.Namespace) -> dict[str, tuple[float, float, f
         started = time.perf_counter()
         blind = forecast_history(replace(panel, prices=(), flags=()), [source.horizon], wanted)[0].quantiles
         say("ours without the plan", blind, time.perf_counter() - started)
-    for who in peers.SMOOTHERS:
+    for who in () if asked.no_smoothers else peers.SMOOTHERS:
         season = panel.season if panel.season > 1 else 1
         variants = {"": panel.exposure}
         if bool((panel.exposure < 1).any()):
@@ -222,7 +227,7 @@ def run(name: str, asked: argparse.Namespace) -> dict[str, tuple[float, float, f
         trees = Tuned(every_periods=28, from_period=max(wanted[0] - 16 * source.horizon, 28), trials=asked.trials)
         heard = Heard(trees, set(wanted))
         mixed = forecast_history(panel, [source.horizon], wanted, (heard,))[0].quantiles
-        alone = np.stack([heard.kept[o][:, 0] for o in wanted])
+        alone = np.stack([heard.kept[o] for o in wanted])
         seconds = time.perf_counter() - started
         say("LightGBM, tuned", alone, seconds, ours)
         say("ours with trees", mixed, seconds)
@@ -239,18 +244,21 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("sets")
     words.add_argument("--back", type=int, default=0)
+    words.add_argument("--rows", type=int, default=0, help="a seeded sample of them; 0: all")
     words.add_argument("--trials", type=int, default=30)
     words.add_argument("--sample", type=int, default=100)
     words.add_argument("--no-trees", action="store_true")
     words.add_argument("--no-automatic", action="store_true")
+    words.add_argument("--no-smoothers", action="store_true")
     asked = words.parse_args()
     print(f"{platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}")
     everybody = {name: run(name, asked) for name in asked.sets.split(",")}
     best = [
-        min(1e9, max(r[0] for who, r in found.items() if who.split(" (")[0].split(",")[0] in CLASSICAL))
+        max((r[0] for who, r in found.items() if who.split(" (")[0].split(",")[0] in CLASSICAL), default=0.0)
         for found in everybody.values()
     ]
-    print(f"geometric mean of ours over the best classical peer: {float(np.exp(np.mean(np.log(best)))):.3f}")
+    if min(best) > 0.0:
+        print(f"geometric mean of ours over the best classical peer: {float(np.exp(np.mean(np.log(best)))):.3f}")
     for who in ("LightGBM, tuned", "with trees / LightGBM"):
         ratios = [found[who][0] for found in everybody.values() if who in found]
         if ratios:
