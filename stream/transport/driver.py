@@ -38,7 +38,7 @@ PACE_S = 0.025
 HANDING_S = 0.1  # a desk that is handed its records is fetched for this often: others may write too
 FETCH_BUSY_S = 0.1  # how long a desk without room is left alone if it does not say that it has some
 LOST_MOST = 3  # polls in a row that Faust may lose
-NOTE_S = 5.0  # a commit for lag tools that takes longer is given up
+NOTE_S = 4.0  # a commit for lag tools that takes longer is given up, before the next is due (5 s)
 LAST_NOTE_S = 1.0  # the same while somebody waits for our partitions
 
 log = logging.getLogger(__name__)
