@@ -259,7 +259,7 @@ def _both_lanes(
     touched, most = list[Rows](), 1
     unnamed = rows.column("reference").is_null().to_numpy(zero_copy_only=False)
     while len(at):
-        lines = fast.Lines(*(its[at] for its in (row, *(c[name] for name in _LINE), unnamed)))
+        lines = fast.lines_of(*(its[at] for its in (row, *(c[name] for name in _LINE), unnamed)))
         moved = fast.run(shelf, lines, offset)
         done = at[~moved.slow]
         entries["delta"][done], entries["day"][done] = moved.delta[~moved.slow], moved.day[~moved.slow]

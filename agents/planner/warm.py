@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from agents.planner import forecast_text
+from agents.planner import fast, forecast_text
 from models.demand import warm as forecaster
 
 
 def warm() -> None:
     """Call everything once. Nothing where loops are compiled already."""
     forecaster.warm()
+    fast.warm()
     forecast_text.warm()
 
 

@@ -1,0 +1,72 @@
+"""The fast lane's loop: compiled or interpreted, the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from agents.planner import fast
+from agents.planner.packing import HOT
+from agents.planner.shelf import Shelf
+from models.demand import compiled
+from stream.events.kinds import Flag, Kind
+from tests.agents.planner.worlds import config
+
+HERE = "import tests.agents.planner.test_fast as t; print(t.fingerprint())"
+ROWS, LINES = 20, 200
+KINDS = (Kind.ORDER_PLACED, Kind.ORDER_FULFILLED, Kind.ORDER_RETURNED, Kind.STOCK_RECEIVED, Kind.STOCK_COUNTED)
+
+
+def lots(rng: np.random.Generator) -> tuple[Shelf, fast.Lines]:
+    """A shelf whose rows stand anywhere, and lines of every kind, time and size."""
+    shelf = Shelf(config())
+    for i in range(ROWS):
+        shelf.row_of(f"S{i}", "shop", 0)
+    for name in HOT.names or ():
+        shelf.hot[name][:ROWS] = rng.integers(0, 40, ROWS)
+    shelf.hot["day_end_ms"][:ROWS], shelf.hot["next_end_ms"][:ROWS] = 60, 90
+    shelf.hot["counted_ms"][:ROWS], shelf.hot["on_order"][:ROWS] = 5, rng.integers(0, 2, ROWS)
+    shelf.guard_lo[:ROWS], shelf.guard_hi[:ROWS] = rng.integers(-80, 0, ROWS), rng.integers(40, 200, ROWS)
+    shelf.dirty_hot.take()  # new rows are in it
+    price = np.where(rng.random(LINES) < 0.3, np.nan, rng.random(LINES))
+    flags = np.where(rng.random(LINES) < 0.05, Flag.LATE, 0) | np.where(rng.random(LINES) < 0.3, Flag.SOLD_AT_ONCE, 0)
+    numbers = (rng.integers(0, ROWS, LINES), rng.choice(KINDS, LINES, p=(0.5, 0.2, 0.15, 0.1, 0.05)))
+    more = (rng.integers(1, 9, LINES), rng.integers(30, 95, LINES), flags, price, rng.random(LINES) < 0.7)
+    return shelf, fast.lines_of(*numbers, *more)
+
+
+def fingerprint() -> str:
+    """Of what many lots leave on a shelf, and of which lines go through."""
+    made, through, rng = hashlib.sha256(), 0, np.random.default_rng(7)
+    for _ in range(40):
+        shelf, lines = lots(rng)
+        moved = fast.run(shelf, lines, 3)
+        through += int((~moved.slow).sum())
+        for part in (shelf.hot[:ROWS], shelf.dirty_hot.take(), moved.slow, moved.delta, moved.day):
+            made.update(part.tobytes())
+    assert 1000 < through < 40 * LINES - 1000, "lines of both kinds are to be compared"
+    return made.hexdigest()
+
+
+def test_interpreted_source_gives_the_same_bytes() -> None:
+    """Where nothing can be compiled, the fast lane is the same one."""
+    if compiled.numba is None:
+        pytest.skip("numba is not installed: there is nothing compiled to compare with")
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run([sys.executable, "-c", HERE], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == fingerprint()
+
+
+def test_a_row_waits_behind_its_first_line_that_stays() -> None:
+    """In log order: later lines of the same row stay too, those of others go."""
+    shelf, lines = lots(np.random.default_rng(1))
+    moved = fast.run(shelf, lines, 3)
+    for row in range(ROWS):
+        mine = moved.slow[lines.row == row]
+        assert (np.diff(mine.astype(int)) >= 0).all()
+    assert sorted(shelf.dirty_hot.take().tolist()) == sorted(set(lines.row[~moved.slow].tolist()))
