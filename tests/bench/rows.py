@@ -19,6 +19,7 @@ import gc
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -219,13 +220,15 @@ def closed(work: Planner) -> float:
 
 def compute(shelves: list[Shelf], at_ms: int) -> float:
     """CPU seconds of a close without keeping it: what the fold alone takes."""
-    begun = time.process_time()
+    begun, said = time.process_time(), Counter[str]()
     for shelf in shelves:
         shelf.watermark_ms = at_ms
         wakes.arrive(shelf, shelf.offset, np.zeros(0, np.int64))
         while shelf.pending:
-            wakes.sweep(shelf, wakes.slice_rows(shelf))
-    return time.process_time() - begun
+            said.update(message.topic for message in wakes.sweep(shelf, wakes.slice_rows(shelf)))
+    took_s, rows = time.process_time() - begun, sum(shelf.n for shelf in shelves)
+    say("messages a row: " + ", ".join(f"{topic} {count / rows:.2f}" for topic, count in sorted(said.items())))
+    return took_s
 
 
 async def events(log: Log, work: Planner, at_ms: int) -> float:
@@ -267,6 +270,7 @@ async def measure(rows: int, url: str) -> None:
     say("a day closes ...")
     cpu, before = time.process_time(), decided(work)
     took, waited = await close(log, work, START_MS + 7 * DAY_MS, arrivals=True)
+    say(f"the longest slice was the {int(np.argmax(took)):,}th of {len(took):,}")
     cpu_s, crossed = time.process_time() - cpu, decided(work) - before
     worker_mb, redis_bytes = rss_mb() - before_mb, client.info("memory")["used_memory"]
     packed = sum(client.hlen(f"rows:{{{s}}}:hot") for s in range(SHELVES))
