@@ -252,6 +252,10 @@ class Settled:
             }
             for head in (b"now:", b"next:")
         )
+        for kept in (self.shared, self.next):  # which may have more: normal equations come with the first lessons
+            for name, array in self.family.fresh_shared().items():
+                if kept and (name not in kept or kept[name].shape != array.shape):
+                    raise ValueError(f"what rows know together lacks {name!r} of shape {array.shape}")
         names = sorted(name for name in section if name.startswith(b"told:"))
         self._told = [self._told_of(section[name]) for name in names]
         self._changed, self._gone_told, self._kept_told = [], 0, len(names)

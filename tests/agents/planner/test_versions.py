@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import itertools
 import random
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -178,11 +180,21 @@ def test_versions_count_up_from_one() -> None:
         assert len(state.tobytes()) == 2 * step.family.row.itemsize
 
 
-def test_a_state_that_no_release_wrote_is_refused_with_what_to_do() -> None:
+def _shorter_rows(kept: dict[str, dict[bytes, bytes]]) -> dict[str, dict[bytes, bytes]]:
+    return {**kept, "model": {name: state[:-8] for name, state in kept["model"].items()}}
+
+
+def _shared_by_other_names(kept: dict[str, dict[bytes, bytes]]) -> dict[str, dict[bytes, bytes]]:
+    return {**kept, "shared": {name.replace(b":came", b":mean"): its for name, its in kept["shared"].items()}}
+
+
+@pytest.mark.parametrize("other", [_shorter_rows, _shared_by_other_names])
+def test_a_state_that_no_release_wrote_is_refused_with_what_to_do(other: Callable[[Any], Any]) -> None:
     """An unreleased layout of the same version: an error that says so and changes nothing, not a fault of ours."""
     store = run(config(version=NEWEST), busy(0).records)
     kept = store.sections
-    sections = {**kept, "model": {name: state[:-8] for name, state in kept["model"].items()}}
+    sections = other(kept)
+    assert sections != kept
     before = copy.deepcopy(sections)
     with pytest.raises(SetupError, match="not as a release keeps it") as refused:
         load(config(version=NEWEST), sections, store.place.offset)
