@@ -23,7 +23,7 @@ from agents.planner import (
     signals,
     young,
 )
-from agents.planner.config import HISTORY_DAYS, LONG_AGO, NEVER
+from agents.planner.config import DAY_MS, HISTORY_DAYS, LONG_AGO, NEVER
 from agents.planner.lead_times import LEARNT_FROM
 from agents.planner.records import alike, gathered, put
 from agents.planner.row import put_back, take
@@ -50,6 +50,7 @@ def refresh_due(shelf: Shelf, rows: Rows) -> None:
 def arrive(shelf: Shelf, offset: int, touched: Rows) -> list[Outgoing]:
     """The record at `offset` has been folded, which `touched` rows: wake what its watermark makes due, or in slices.
 
+    In a leap over many days a few rows have many closings: those are left to slices, too.
     Days that end at different instants are woken one after the other, each with its own frozen pool, so that it does
     not show whether the watermark came in steps or in one leap.
     """
@@ -63,8 +64,10 @@ def arrive(shelf: Shelf, offset: int, touched: Rows) -> list[Outgoing]:
     _go_on(shelf, f"mark-{shelf.config.shelf}-{offset}", offset)
     few = min(shelf.config.slice_rows, shelf.config.send_rows)
     came_now = bool(shelf.pending) and shelf.pending[0].offset == offset  # all that is pending came with this record
-    if came_now and len(shelf.dues.by(shelf.watermark_ms)) <= few:
-        out += finish(shelf)
+    if came_now:
+        days = 1 + (shelf.watermark_ms - shelf.pending[0].watermark_ms) // DAY_MS
+        if days * len(shelf.dues.by(shelf.watermark_ms)) <= few:
+            out += finish(shelf)
     return out
 
 

@@ -13,6 +13,7 @@ from agents.planner import fast, guards, versions, wakes
 from agents.planner import fold as planner_fold
 from agents.planner.config import DAY_MS
 from agents.planner.fold import fold
+from agents.planner.shelf import Shelf
 from stream.events.kinds import Kind
 from tests.agents.planner.worlds import START_MS, Store, World, at_rest, busy, by_sku, config, crowded, run
 
@@ -63,6 +64,23 @@ def test_a_leap_is_closed_day_by_day() -> None:
     at_once = run(config(), world.records)
     assert differences(at_once, sliced) == []
     assert by_sku(at_once.messages) == by_sku(sliced.messages)
+
+
+def test_a_leap_of_few_rows_over_many_days_is_left_to_slices() -> None:
+    """A record that leaps a year with a few rows closes thousands of days: at once they would hold up the worker."""
+    world = World()
+    for sku in "ABC":
+        world.order(START_MS, ord(sku), sku=sku, units=5)
+    records = [world.record(START_MS + day * DAY_MS) for day in (0, 365)]
+    shelf = Shelf(config())
+    said = fold(shelf, records).messages
+    assert wakes.leaping(shelf)
+    said += at_rest(shelf)
+    assert int(shelf.hot["day"][0]) * DAY_MS >= START_MS + 364 * DAY_MS
+    at_once = Shelf(config(slice_rows=10_000, send_rows=10_000))
+    together = fold(at_once, records).messages
+    assert not at_once.pending
+    assert by_sku(said) == by_sku(together)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
