@@ -60,10 +60,9 @@ class Repeats(logging.Filter):
         """Whether a record is to be written."""
         if record.name.partition(".")[0] not in CHATTY:
             return True
+        # a worker that ends, or lets go, cancels what they are at: they call that a crash, and trace it
         if record.exc_info and _is_cancelled(record.exc_info[1]):
-            return (
-                False  # a worker that ends, or lets go, cancels what they are at: they call that a crash, and trace it
-            )
+            return False
         key = (record.name, text := record.getMessage())
         written, since = self._said.pop(key, (-REPEAT_S, 0))
         if record.created - written < REPEAT_S:

@@ -252,8 +252,9 @@ class Settled:
             }
             for head in (b"now:", b"next:")
         )
+        fresh = self.family.fresh_shared()
         for kept in (self.shared, self.next):  # which may have more: normal equations come with the first lessons
-            for name, array in self.family.fresh_shared().items():
+            for name, array in fresh.items():
                 if kept and (name not in kept or kept[name].shape != array.shape):
                     raise ValueError(f"what rows know together lacks {name!r} of shape {array.shape}")
         names = sorted(name for name in section if name.startswith(b"told:"))

@@ -93,7 +93,7 @@ def _fold_one(shelf: Shelf, record: SkuRecord, out: Outcome) -> None:
         out.messages += guests.take_over(shelf, record.outlooks)
     columns = numbers(record.rows)
     keep = _admit(shelf, columns, out)
-    touched = np.zeros(0, np.int64)
+    touched = NOBODY
     if len(keep):
         rows = record.rows
         if len(keep) < rows.num_rows:
@@ -132,7 +132,7 @@ def _admit(shelf: Shelf, c: Columns, out: Outcome) -> Rows:
     """Which rows are new: over their source partition's high-water mark, and not in the journal by event hash."""
     n = len(c["kind"])
     if n == 0:
-        return np.zeros(0, np.int64)
+        return NOBODY
     new = (_new_of_few if n <= FEW_ROWS else _new_of_many)(shelf, c)
     again = n - len(new)
     if again:
@@ -430,7 +430,7 @@ def _fact(shelf: Shelf, event: Event, text: str, offset: int, place: int, said: 
     if key[0] == "location":
         if concerned:
             _change_zone(shelf, sorted(concerned), shelf.facts.zone(key[1]))
-        return np.zeros(0, np.int64)
+        return NOBODY
     if key[0] == "policy" and event.kind == Kind.FACT:
         shelf.row_of(key[1], key[2], max(event.occurred_ms, shelf.watermark_ms))
     rows = np.array(sorted(concerned.union(shelf.facts.rows_of(key, shelf.names, shelf.sku_rows))), np.int64)

@@ -125,7 +125,8 @@ def _letter(shelf: int, record: Record, why: str) -> Outgoing:
 
 def _decided(shelf: Shelf, record: SkuRecord) -> Iterator[Outgoing]:
     yield from fold(shelf, [record]).messages
-    yield from wakes.finish(shelf)
+    while shelf.pending:  # in slices: a leap over many days would be gigabytes of messages at once
+        yield from wakes.sweep(shelf, wakes.slice_rows(shelf))
 
 
 async def cut_over(
