@@ -41,8 +41,8 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[local,dev]'
 	@# stockpyl brings Sphinx, part of which every start of Python would import because of this file: 0.3 s each time
 	@rm -f $(VENV)/lib/python3*/site-packages/_sphinx_jinja2_compat.pth
-	@echo "compiling the planner's loops, once: about 30 s"
-	$(BIN)/python -m agents.planner.warm
+	@echo "compiling loops, once: about 40 s"
+	$(BIN)/python -m agents.warm
 	@touch $@
 
 demo: $(READY) ## A small shop on an embedded broker and ledger, live; DEMO_SECONDS=30 stops by itself

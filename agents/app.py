@@ -18,12 +18,12 @@ from agents.installation import installation
 from agents.intake.agent import Intake
 from agents.network.agent import Network
 from agents.planner.agent import Planner
-from agents.planner.warm import warm
 from agents.refit.agent import Refit
 from agents.refitting import refit_apart
 from agents.settings import Settings
 from agents.solving import solve_apart
 from agents.version import installed_version
+from agents.warm import warm
 from agents.web import Web
 from stream.ledger.kafka_publisher import KafkaPublisher
 from stream.ledger.office import NETWORK, REFIT, RedisOffice

@@ -14,15 +14,15 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from agents.intake import orders
+from agents.intake.routing import EVERY_SHELF, shelves_of
 from stream.events import rows
 from stream.events.cloudevents import dead_letter
 from stream.events.columnar import Read, State, read
 from stream.events.instants import text_from_ms
 from stream.events.kinds import Flag
 from stream.events.outgoing import Outgoing
-from stream.events.partition import shelf_of
 from stream.events.reading import COMPACTED, hash_of
 from stream.events.refusals import Reason, Refusal, refusal
 from stream.events.topics import SOURCES
@@ -34,7 +34,6 @@ Bools = npt.NDArray[np.bool_]
 Marks = Mapping[tuple[int, int], int | None]  # (Source, partition) -> mark, None or absent: no event yet
 
 _NO_MARK: Final = -(2**62)  # ms; earlier than any event, and differences with it do not overflow
-_EVERY_SHELF: Final = -1
 _DAY_MS: Final = 86_400_000
 
 
@@ -83,7 +82,7 @@ def translate(config: IntakeConfig, marks: Marks, batches: Sequence[Batch]) -> T
     counts = Counts()
     for topic in sorted({batch.topic for batch in batches}, key=lambda name: SOURCES[name]):
         run = _run(topic, batches)
-        judged = _judge(config, marks, run, read(topic, run.keys, run.values, config.max_record_bytes))
+        judged = _judge(config, marks, run, _said(config, run))
         parts.append(_route(config, run, judged))
         refused += _dead_letters(run, judged)
         _count(counts, run, judged)
@@ -92,6 +91,11 @@ def translate(config: IntakeConfig, marks: Marks, batches: Sequence[Batch]) -> T
             if mark is not None:
                 after.append(rows.Mark(SOURCES[topic], part.partition, mark, part.next - 1))
     return Translated(_by_shelf(config, parts), refused, tuple(after), positions, counts)
+
+
+def _said(config: IntakeConfig, run: _Run) -> Read:
+    quick = orders.read if run.topic == "orders" else None
+    return read(run.topic, run.keys, run.values, config.max_record_bytes, quick=quick)
 
 
 def idle_mark(config: IntakeConfig, mark_ms: int | None, now_ms: int) -> int | None:
@@ -216,7 +220,7 @@ def _refusals(
 
 
 class _Routed(NamedTuple):
-    """Rows of a run and the shelf of each, or _EVERY_SHELF."""
+    """Rows of a run and the shelf of each, or EVERY_SHELF."""
 
     rows: pa.RecordBatch
     shelf: npt.NDArray[np.int32]
@@ -229,7 +233,7 @@ def _route(config: IntakeConfig, run: _Run, judged: _Judged) -> _Routed:
         kept[list(judged.refusals)] = False
         said = said.filter(pa.array(kept[said.column("record").to_numpy()]))
     record = said.column("record").to_numpy()
-    return _Routed(_placed(config, run, judged, said, record), _shelves(config, said.column("sku")))
+    return _Routed(_placed(config, run, judged, said, record), shelves_of(said.column("sku"), config.shelves))
 
 
 def _placed(config: IntakeConfig, run: _Run, judged: _Judged, said: pa.RecordBatch, record: Ints) -> pa.RecordBatch:
@@ -258,13 +262,6 @@ def _placed(config: IntakeConfig, run: _Run, judged: _Judged, said: pa.RecordBat
     return pa.RecordBatch.from_arrays(arrays, schema=rows.SCHEMA)
 
 
-def _shelves(config: IntakeConfig, sku: pa.Array) -> npt.NDArray[np.int32]:
-    """The shelf of each row's SKU: looked up once a different SKU."""
-    coded = pc.dictionary_encode(sku)
-    known = [shelf_of(name, config.shelves) if name else _EVERY_SHELF for name in coded.dictionary.to_pylist()]
-    return np.array(known, np.int32)[coded.indices.to_numpy()] if known else np.empty(0, np.int32)
-
-
 def _by_shelf(config: IntakeConfig, parts: list[_Routed]) -> dict[int, pa.RecordBatch]:
     parts = [part for part in parts if part.rows.num_rows > 0]
     if not parts:
@@ -281,7 +278,7 @@ def _by_shelf(config: IntakeConfig, parts: list[_Routed]) -> dict[int, pa.Record
 def _copies(shelf: npt.NDArray[np.int32], shelves: int) -> tuple[Ints, npt.NDArray[np.int32]]:
     """Rows and their shelves, a row for every shelf once in each."""
     rows_ = np.arange(len(shelf))
-    wide = shelf == _EVERY_SHELF
+    wide = shelf == EVERY_SHELF
     if not wide.any():
         return rows_, shelf
     row = np.repeat(rows_, np.where(wide, shelves, 1))

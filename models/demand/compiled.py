@@ -6,7 +6,7 @@ threads. So the interpreted source gives the same bytes, and is what runs where 
 
 Compiled code is kept in `NUMBA_CACHE_DIR` where that is set, else beside the source, else in the user's cache; where
 none of them can be written it is compiled anew in each process. Numba looks only at the file of the function
-itself, so the code is kept in a directory named by all the sources it is made of.
+itself, so the code is kept in a directory named by all the sources, and numbers of other modules, it is made of.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ try:
     import numba
 except ImportError:
     numba = None
+
+COMPILES = numba is not None and not numba.config.DISABLE_JIT
 
 SOURCES = (
     "exactly.py", "forgetting.py", "places.py", "row_levels.py", "row_sums.py", "row_loops.py", "compiled.py",
@@ -46,7 +48,7 @@ def piece(function: Function) -> Function:
 
 
 def _keep(made: Any) -> None:
-    for place in _places():
+    for place in _places(made.py_func):
         before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, place
         try:
             made.enable_caching()
@@ -58,10 +60,10 @@ def _keep(made: Any) -> None:
             numba.config.CACHE_DIR = before
 
 
-def _places() -> list[str]:
-    given = numba.config.CACHE_DIR
+def _places(function: Callable[..., Any]) -> list[str]:
+    given, digest = numba.config.CACHE_DIR, _digest(function)
     bases = [Path(given)] if given else [_HERE / "__pycache__", _home() / "restock"]
-    return [str(base / f"kernels-{_digest()}") for base in bases]
+    return [str(base / f"kernels-{digest}") for base in bases]
 
 
 def _home() -> Path:
@@ -71,13 +73,29 @@ def _home() -> Path:
         return _HERE / "__pycache__"
 
 
-def _digest() -> str:
-    """Of every source whose code may end up in a kernel."""
-    if "digest" not in _KNOWN:
-        text = b"".join((_HERE / name).read_bytes() for name in SOURCES)
-        _KNOWN["digest"] = hashlib.sha256(text).hexdigest()[:16]
-    return _KNOWN["digest"]
+def _digest(function: Callable[..., Any]) -> str:
+    """Of every source and number whose code may end up in a kernel."""
+    files, names = {str(_HERE / name) for name in SOURCES}, set[str]()
+    _parts(function, files, names)
+    for file in files - _KNOWN.keys():
+        _KNOWN[file] = hashlib.sha256(Path(file).read_bytes()).digest()
+    whole = b"".join(_KNOWN[file] for file in sorted(files)) + repr(sorted(names)).encode()
+    return hashlib.sha256(whole).hexdigest()[:16]
+
+
+def _parts(function: Callable[..., Any], files: set[str], names: set[str]) -> None:
+    """The files of the kernels and pieces a function calls by name, their modules, and the numbers they name."""
+    code = function.__code__
+    files.add(code.co_filename)
+    names.add(function.__module__)  # what is kept is loaded as part of it
+    for name in code.co_names:
+        value = function.__globals__.get(name)
+        part = getattr(value, "py_func", None)
+        if part is not None and part is not function:
+            _parts(part, files, names)
+        elif isinstance(value, (int, float)):
+            names.add(f"{name} {value!r}")
 
 
 _HERE = Path(__file__).parent
-_KNOWN: dict[str, str] = {}
+_KNOWN: dict[str, bytes] = {}  # digests of files

@@ -6,7 +6,7 @@ the columns do not accept is not refused by them: it goes to `read_one`, which a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
@@ -46,20 +46,40 @@ class Read:
     refusals: dict[int, Refusal]
 
 
+class Accepted(NamedTuple):
+    """Records of a batch that are read, and their rows."""
+
+    places: Ints
+    occurred_ms: Ints
+    rows: pa.RecordBatch  # of SAID, by record and line
+
+
+Quick = Callable[[Sequence[bytes | None], int], Accepted | None]  # of values and the most bytes of one
+
+
 def read(
     topic: str,
     keys: Sequence[bytes | None],
     values: Sequence[bytes | None],
     most_bytes: int,
     columns_from: int = COLUMNS_FROM,
+    quick: Quick | None = None,
 ) -> Read:
-    """What the records of one topic (short name) say. Batches smaller than `columns_from` are read one by one."""
+    """What the records of one topic (short name) say. Batches smaller than `columns_from` are read one by one.
+
+    Those that `quick` accepts are as it says: it must accept nothing that is not read alike one by one.
+    """
     n = len(values)
     state, occurred_ms = np.zeros(n, np.uint8), np.zeros(n, np.int64)
     parts: list[pa.RecordBatch] = []
-    if topic in PLANS and n >= columns_from:
-        for places, records in framing.lots(*framing.framed(values, most_bytes)):
-            good, times, rows = _in_columns(topic, places, records)
+    accepted = quick(values, most_bytes) if quick is not None else None
+    if accepted is not None:
+        state[accepted.places], occurred_ms[accepted.places] = State.SAID, accepted.occurred_ms
+        parts.append(accepted.rows)
+    left = np.flatnonzero(state == State.REFUSED).tolist()
+    if topic in PLANS and left and len(left) >= columns_from:
+        for places, records in framing.lots(*framing.framed([values[i] for i in left], most_bytes)):
+            good, times, rows = _in_columns(topic, [left[i] for i in places], records)
             state[good], occurred_ms[good] = State.SAID, times
             parts.append(rows)
     refusals = _one_by_one(topic, keys, values, most_bytes, state, occurred_ms, parts)
@@ -117,13 +137,7 @@ def _by_record(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
     return batch.take(pa.array(np.argsort(batch.column("record").to_numpy(), kind="stable")))
 
 
-class _Accepted(NamedTuple):
-    places: Ints
-    occurred_ms: Ints
-    rows: pa.RecordBatch
-
-
-def _in_columns(topic: str, places: Sequence[int], records: Sequence[bytes]) -> _Accepted:
+def _in_columns(topic: str, places: Sequence[int], records: Sequence[bytes]) -> Accepted:
     """Rows of those records that the columns accept."""
     parsed = framing.parse(topic, records)
     if parsed is None:
@@ -132,7 +146,7 @@ def _in_columns(topic: str, places: Sequence[int], records: Sequence[bytes]) -> 
             places, records = [places[i] for i in fit], [records[i] for i in fit]
             parsed = framing.parse(topic, records)
     if parsed is None:
-        return _Accepted(np.empty(0, np.int64), np.empty(0, np.int64), _by_record([]))
+        return Accepted(np.empty(0, np.int64), np.empty(0, np.int64), _by_record([]))
     place = np.array(places, np.int64)
     table = checked(PLANS[topic], parsed)
     rows = ROWS[topic](PLANS[topic], table)
@@ -142,7 +156,7 @@ def _in_columns(topic: str, places: Sequence[int], records: Sequence[bytes]) -> 
     batch = said(rows)
     if not good.all():
         batch = batch.filter(pa.array(good))
-    return _Accepted(place[table.good], table.columns["occurred_at"][table.good], batch)
+    return Accepted(place[table.good], table.columns["occurred_at"][table.good], batch)
 
 
 def _raw(rows: dict[str, Any], records: Sequence[bytes]) -> pa.Array | None:

@@ -1,4 +1,4 @@
-"""Two ways to read, one answer: the columnar path accepts nothing that the one-by-one path does not accept alike."""
+"""Three ways to read, one answer: columns and the compiled loop accept nothing that one by one is not read alike."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agents.intake import orders
+from models.demand import compiled
 from stream.events import columnar, framing
-from stream.events.columnar import Read, State, read
+from stream.events.columnar import Quick, Read, State, read
 from stream.events.public import INCOMING
 from stream.events.reading import KINDS
 from stream.events.refusals import Refusal
@@ -24,9 +26,11 @@ FOREIGN = [None, "", "other", "a\x00b", "z" * 257, 5, 0, -1, 0.0005, "2026-03-01
 COLUMNAR = ("orders", "carts", "stock-movements", "supply")
 
 
-def answers(topic: str, values: list[bytes | None], columns_from: int) -> tuple[Read, list[Any]]:
+def answers(
+    topic: str, values: list[bytes | None], columns_from: int, quick: Quick | None = None
+) -> tuple[Read, list[Any]]:
     """What `read` says, and the same as plain values: per record its state, time and rows, or its refusal."""
-    said = read(topic, [b"key"] * len(values), values, MOST_BYTES, columns_from)
+    said = read(topic, [b"key"] * len(values), values, MOST_BYTES, columns_from, quick)
     rows: list[list[Any]] = [[] for _ in values]
     for row in said.rows.to_pylist():
         rows[row.pop("record")].append(
@@ -39,8 +43,9 @@ def answers(topic: str, values: list[bytes | None], columns_from: int) -> tuple[
 def assert_same(topic: str, values: list[bytes | None]) -> Read:
     by_columns, columns = answers(topic, values, 0)
     _, one_by_one = answers(topic, values, NEVER)
-    for value, a, b in zip(values, columns, one_by_one, strict=True):
-        assert a == b, (value or b"null")[:300]
+    _, quickly = answers(topic, values, NEVER, orders.read if topic == "orders" else None)
+    for value, a, b, c in zip(values, columns, one_by_one, quickly, strict=True):
+        assert a == b == c, (value or b"null")[:300]
     return by_columns
 
 
@@ -58,6 +63,17 @@ def test_every_type_is_taken_by_the_columns() -> None:
         values: list[bytes | None] = [text(record) for record in GOOD[topic]]
         assert taken_by_columns(topic, values) == list(range(len(values)))
         assert assert_same(topic, values).refusals == {}
+
+
+def test_plain_orders_are_taken_by_the_compiled_loop() -> None:
+    """Healthy orders need no other way; what is not written plainly is left to the others."""
+    if not compiled.COMPILES:
+        pytest.skip("nothing is compiled here: no order goes through the loop")
+    values = [text(record) for record in GOOD["orders"]]
+    odd = [placed(customer_id='"\\u0061"'), placed(x="{}"), placed(customer_id='"é"'), with_line(quantity="1e0")]
+    accepted = orders.read([*values, *odd, PLACED], MOST_BYTES)
+    assert accepted is not None
+    assert accepted.places.tolist() == [*range(len(values)), len(values) + len(odd)]
 
 
 def test_the_corpus_is_read_alike_alone_and_among_good_records() -> None:

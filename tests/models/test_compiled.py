@@ -29,6 +29,13 @@ def fingerprint() -> str:
     return made.hexdigest()
 
 
+FACTOR = 0.5
+
+
+def _scaled(x: float) -> float:
+    return FACTOR * x
+
+
 def elsewhere(**environment: str) -> str:
     """The fingerprint as another process makes it."""
     done = subprocess.run(
@@ -49,8 +56,10 @@ def test_compiled_code_is_kept_by_its_sources(tmp_path, monkeypatch):
     if compiled.numba is None:
         pytest.skip("numba is not installed: nothing is compiled")
     monkeypatch.setattr(compiled.numba.config, "CACHE_DIR", str(tmp_path))
-    (place,) = compiled._places()
-    assert place == f"{tmp_path}/kernels-{compiled._digest()}"
+    (place,) = compiled._places(_scaled)
+    assert place == f"{tmp_path}/kernels-{compiled._digest(_scaled)}"
+    monkeypatch.setattr(sys.modules[__name__], "FACTOR", 0.25)
+    assert compiled._places(_scaled) != [place], "a number that is compiled in counts as source"
     (tmp_path / "file").write_text("not a directory")
     monkeypatch.setattr(compiled.numba.config, "CACHE_DIR", str(tmp_path / "file"))
 

@@ -1,7 +1,8 @@
-"""`python -m agents.planner.warm`: compile every loop a planner runs ahead of the first event, or load what is kept."""
+"""`python -m agents.warm`: compile every loop a worker runs ahead of the first event, or load what is kept."""
 
 from __future__ import annotations
 
+from agents.intake import orders, routing
 from agents.planner import fast, forecast_text
 from models.demand import warm as forecaster
 
@@ -11,6 +12,8 @@ def warm() -> None:
     forecaster.warm()
     fast.warm()
     forecast_text.warm()
+    orders.warm()
+    routing.warm()
 
 
 if __name__ == "__main__":
