@@ -54,7 +54,9 @@ def _add_file_options(parser: argparse.ArgumentParser) -> None:
         "discount, promo, holiday, ...")  # fmt: skip
     add("--gaps", choices=GAPS, default="auto", help="what a missing record means: no demand, or not counted (default "
         "auto: not counted where the file writes zeros down)")  # fmt: skip
-    add("--location", default="main", metavar="NAME", help="where the file names none (default %(default)s)")
+    add("--delimiter", default=",", help="of CSV columns (default: a comma)")
+    add("--encoding", default="utf-8", help="of CSV text (default %(default)s)")
+    add("--location", metavar="NAME", help="where the file names none (default main; UCI: UK)")
     add("--format", choices=ORDER_FORMATS, default="orders", help="of --orders (default %(default)s)")
     add("--timezone", metavar="ZONE", help="of the times in --orders (default: the format's, else UTC)")
     add("--rows", metavar="N[:SEED]", help="draw N SKU-locations")
@@ -73,9 +75,9 @@ def _add_shop_options(parser: argparse.ArgumentParser) -> None:
     add("--cover-days", type=_days, metavar="N", help="of demand an order brings beyond the reorder point")
     add("--order-cost", type=_days, default=0.0, metavar="MONEY", help="of one order (default 0: a week's cover)")
     add("--holding-rate", type=_days, default=0.25, metavar="SHARE", help="of a unit's cost a year (default 0.25)")
-    add("--pack", type=_days, default=0.0, metavar="UNITS", help="ordered in multiples of it (default: 1, or 0.001 "
+    add("--pack", type=_pack, default=0.0, metavar="UNITS", help="ordered in multiples of it (default: 1, or 0.001 "
         "where demand has fractions)")  # fmt: skip
-    add("--seed", type=int, default=0, metavar="N", help="of lead times that vary (default 0)")
+    add("--seed", type=_seed, default=0, metavar="N", help="of lead times that vary (default 0)")
     unmet = parser.add_mutually_exclusive_group()
     unmet.add_argument("--lost-sales", action="store_true", help="who finds nothing goes away (the default)")
     unmet.add_argument("--backorders", action="store_true", help="who finds nothing waits")
@@ -92,6 +94,20 @@ def _count(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _seed(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("must be zero or more")
+    return number
+
+
+def _pack(text: str) -> float:
+    number = float(text)
+    if not 0.001 <= number <= 1e6:
+        raise argparse.ArgumentTypeError("must be from 0.001 to 1,000,000 units")
     return number
 
 

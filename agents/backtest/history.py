@@ -21,6 +21,7 @@ SEASON = {"day": 7, "week": 1, "month": 1}  # periods of the short season; 1: no
 YEAR = {"day": 364, "week": 52, "month": 12}
 DAYS = {"day": 1.0, "week": 7.0, "month": 365.0 / 12}
 PRICE_NAMES = ("price", "discount")  # columns that act as a ratio; every other known column is a share of 0..1
+FULL_PRICE_SHARE = 0.5  # a discount column whose median is above is what is paid, not what is taken off
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,9 @@ class History:
     @property
     def whole(self) -> bool:
         """Whether every quantity is a whole number of units."""
-        return bool(np.allclose(self.demand, np.rint(self.demand)))
+        return bool(
+            np.abs(self.demand - np.rint(self.demand)).max(initial=0.0) < 0.0005
+        )  # as near as a quantity is told
 
     def worth(self, before: int) -> tuple[Floats | None, Floats | None]:
         """(cost, price) of a unit (N,), the mean of the periods before; where only one is known it stands for both."""
@@ -126,12 +129,28 @@ def evaluated(history: History, first: str | None, last: str | None) -> tuple[in
 
     Raises SetupError where a date is none, lies outside the file, or leaves nothing to evaluate.
     """
+    if history.periods < 3:
+        raise SetupError(
+            f"{history.periods} periods are too few",
+            "some are needed to learn from and some to score",
+            "take a longer file",
+        )
     begin = _period_of(history, "--from", first, history.periods // 3)
     end = _period_of(history, "--to", last, history.periods - 1)
     if begin < 1:
         raise SetupError("--from leaves nothing to learn from", f"the file begins {history.dates[0]}", "start later")
     if begin >= end:
-        raise SetupError(f"nothing lies between {history.dates[begin]} and {history.dates[end]}", hint="swap the dates")
+        raise SetupError(
+            f"nothing lies between {history.dates[begin]} and {history.dates[end]}",
+            f"the file ends {history.dates[-1]}",
+            "let --from lie before --to and before the file's end",
+        )
+    if not (np.where(history.exposure > 0, history.demand, 0.0)[:, :begin] > 0).any():
+        raise SetupError(
+            f"nothing was sold before {history.dates[begin]}",
+            "there is nothing to learn from, and rows that never sold are not scored",
+            "check which column units is, or let --from be later",
+        )
     return begin, end
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from agents.backtest.history import SEASON, YEAR, Floats, History
+from agents.backtest.history import FULL_PRICE_SHARE, SEASON, YEAR, Floats, History
 from agents.backtest.plan import Plan
 from agents.planner import calendar
 from models.demand.backtest import SLOTS
 from models.demand.online import Online
 
 HOLIDAYS = ("holiday", "event", "school")  # a name that holds one of these is a holiday, any other a promotion
-FULL_PRICE_SHARE = 0.5  # a discount column whose median is above is what is paid, not what is taken off
 
 
 def family_of(history: History, plan: Plan) -> Online:

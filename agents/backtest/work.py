@@ -24,9 +24,9 @@ from agents.backtest.report import OURS, report
 from agents.backtest.run import Run
 from agents.backtest.shelves import run_all
 from agents.backtest.shop import lead_periods
-from agents.backtest.table import read_demand
+from agents.backtest.table import OWN_MEANING, read_demand
 from agents.backtest.write import days_file, forecasts_file
-from agents.commands.output import print_json
+from agents.commands.output import make_directory, print_json
 from agents.replay.formats.catalogue import FORMATS
 from agents.replay.formats.options import Options, pairs
 from models.stock.simulation import Shop
@@ -39,15 +39,16 @@ def run(args: argparse.Namespace) -> int:
     """1 read, 2 plan, 3 fold, 4 write, 5 report."""
     begin_s = clock.steady_s()
     history = sample(read(args), args.rows)  # 1
+    _say_doubts(history)
     plan = planned(args, history)  # 2
     left_out: list[str] = []
     groups = catalogue.present(peers_of(args.peers), left_out.append) if args.compare else []
     for sentence in left_out:
         print(sentence, file=sys.stderr)
+    make_directory(args.out)
     progress = Progress()
     done = run_all(history, plan, args.jobs, lambda n, of: progress.say("folding", n, of))  # 3
     progress.close()
-    args.out.mkdir(parents=True, exist_ok=True)
     forecasts_file(args.out / "forecasts.parquet", history, plan, done.told)  # 4
     days_file(args.out / "days.parquet", history, plan, done.story)
     methods = [ours(history, plan, done)]
@@ -70,20 +71,46 @@ def read(args: argparse.Namespace) -> History:
     """The file as history. Raises SetupError."""
     known = [word for word in args.known_ahead.split(",") if word]
     if args.demand is not None:
-        return read_demand(args.demand, pairs(args.columns), args.period, known, args.location, args.gaps)
+        columns = pairs(args.columns)
+        if unused := [field for field in columns if field not in (*OWN_MEANING, *known)]:
+            print(f"--columns {', '.join(unused)}: no field, and not in --known-ahead: not used", file=sys.stderr)
+        return read_demand(
+            args.demand,
+            columns,
+            args.period,
+            known,
+            args.location or "main",
+            args.gaps,
+            args.delimiter,
+            args.encoding,
+        )
     if known or args.period != "day":
         raise SetupError("--orders has days of demand and nothing known ahead", hint="use --demand FILE for others")
     columns = pairs(args.columns, FORMATS[args.format].fields)
-    return read_orders(args.orders, args.format, Options(columns=columns, timezone=args.timezone))
+    options = Options(
+        columns=columns,
+        timezone=args.timezone,
+        location=args.location,
+        delimiter=args.delimiter,
+        encoding=args.encoding,
+    )
+    return read_orders(args.orders, args.format, options)
 
 
 def planned(args: argparse.Namespace, history: History) -> Plan:
     """What is to be done, in periods. Raises SetupError."""
     lead, lead_sd = (in_periods(d, history.period) for d in lead_of(args.lead_days))
     first, last = evaluated(history, args.first, args.last)
+    horizons = horizons_of(args.horizons, LONGEST_HORIZON)
+    if last - first < horizons[-1]:
+        raise SetupError(
+            f"no forecast over {horizons[-1]} {history.period}s can be scored",
+            f"{last - first + 1} are evaluated, from {history.dates[first]} to {history.dates[last]}",
+            "ask for shorter --horizons, or for an earlier --from",
+        )
     pack = round(args.pack * 1000) if args.pack else (1000 if history.whole else 1)
     return Plan(
-        horizons=horizons_of(args.horizons, LONGEST_HORIZON),
+        horizons=horizons,
         first=first,
         last=last,
         lead=lead,
@@ -147,7 +174,7 @@ def _tell(args: argparse.Namespace, history: History, plan: Plan, found: dict[st
         "cycle_service": round(shop["cycle_service"], 4),
         "fill_rate": round(shop["fill_rate"], 4),
         "mean_stock_units": round(shop["mean_stock_units"], 1),
-        "pinball": {h: round(m["restock"].get("scaled_pinball", 0.0), 5) for h, m in found["forecasts"].items()},
+        "pinball": {h: _rounded(m["restock"].get("scaled_pinball")) for h, m in found["forecasts"].items()},
         "out": str(args.out),
     }
     if args.json:
@@ -162,6 +189,23 @@ def _tell(args: argparse.Namespace, history: History, plan: Plan, found: dict[st
                 print(f"  stock over that of {name}, at equal fill rate: {ratios}")
 
 
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 5)
+
+
+DOUBTS = {  # what was found in the file, as a person should hear it before trusting the rest
+    "unreadable_records_left_out": "could not be cut into columns and are left out",
+    "records_added_to_another": "name a SKU, location and period that another names too; their units are added up",
+    "negative_units_set_to_zero": "have units below zero, taken as no demand",
+}
+
+
+def _say_doubts(history: History) -> None:
+    for name, words in DOUBTS.items():
+        if history.found.get(name):
+            print(f"{history.found[name]:,} records {words}", file=sys.stderr)
+
+
 def _plain(value: Any) -> Any:
     """JSON knows no NaN: what is not known is null."""
     if isinstance(value, dict):
@@ -172,7 +216,10 @@ def _plain(value: Any) -> Any:
 
 
 def _sentence(summary: dict[str, Any]) -> str:
-    pinball = ", ".join(f"{value:.4f} over {horizon}" for horizon, value in summary["pinball"].items())
+    pinball = ", ".join(
+        f"{'not scored' if value is None else f'{value:.4f}'} over {horizon}"
+        for horizon, value in summary["pinball"].items()
+    )
     return (
         f"{summary['from']} to {summary['to']}: {summary['cycle_service']:.1%} of cycles without a stock-out "
         f"({summary['promised']:.1%} promised), {summary['fill_rate']:.1%} of demand served, "

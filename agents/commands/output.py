@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from stream.errors import SetupError
 
 Row = Mapping[str, Any]
 
@@ -26,6 +30,17 @@ def show(rows: Iterable[Row], as_json: bool, columns: Sequence[str]) -> int:
 def print_json(row: Row) -> None:
     """One row as one line of JSON."""
     print(json.dumps(row, ensure_ascii=False, default=str))
+
+
+def make_directory(out: Path) -> None:
+    """The directory of --out, made before the work, so that none is lost for want of it. Raises SetupError."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        writable = os.access(out, os.W_OK | os.X_OK)
+    except OSError as error:
+        raise SetupError(f"could not make the directory {out}", str(error), "choose another one for --out") from error
+    if not writable:
+        raise SetupError(f"could not write to {out}", "it is not ours to write to", "choose another one for --out")
 
 
 def table(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:

@@ -13,14 +13,13 @@ from typing import Any
 
 import pyarrow.parquet
 
-from agents.commands.output import print_json
+from agents.commands.output import make_directory, print_json
 from agents.commands.parsing import add_command, add_json
 from agents.plan import answer as answers
 from agents.plan.page import page
 from agents.plan.solve import solve
 from agents.plan.tables import ITEM_EXTRAS, LANE_LIMITS, read_problem
 from models.network.priced import GAP
-from stream.errors import SetupError
 
 INFEASIBLE = 1  # a check found something
 CUTS_SHOWN = 3  # of what is in plan.json
@@ -62,6 +61,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace, settings: object) -> int:  # noqa: ARG001 - the plan reads files, not settings
     """Read, solve, write; 1 where what is required is impossible."""
     begun = time.perf_counter()
+    make_directory(args.out)
     problem = read_problem(args.stock, args.demand, args.lanes, args.items, args.fixed, args.budget)
     answer = solve(problem, args.periods, args.gap)
     possible = answer.status != "infeasible"
@@ -76,10 +76,6 @@ def run(args: argparse.Namespace, settings: object) -> int:  # noqa: ARG001 - th
 
 def write(answer: answers.Answer, out: Path, seconds: float, with_transfers: bool) -> None:
     """transfers.parquet (without rows where the plan is not to be carried out), plan.json and plan.html."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SetupError(f"cannot write to {out}", str(error), "choose a directory for --out") from error
     rows = answers.transfers(answer)
     pyarrow.parquet.write_table(
         rows if with_transfers else rows.slice(0, 0), out / "transfers.parquet", compression="zstd"

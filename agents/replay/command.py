@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import replace
 from datetime import datetime
@@ -84,6 +85,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
     here = _settings(args, settings)
     order = _order(args, here)
+    _require_writable(args.report)
     loaded = replay.load(order, here, any_age=args.check)
     for sentence in loaded.dates.sentences():
         print(sentence, file=sys.stderr)
@@ -150,6 +152,8 @@ def _order(args: argparse.Namespace, here: Settings) -> Any:
         sold_at_once=not args.open_orders,
     )
     supplier = None
+    if args.supplier_lead_days is not None and not args.with_supplier:
+        raise SetupError("--supplier-lead-days says nothing without a supplier", hint="add --with-supplier")
     if args.with_supplier:
         supplier = Supplier(here.default_lead_days, here.default_lead_days_sd)
         supplier = supplier if args.supplier_lead_days is None else parse_lead(args.supplier_lead_days)
@@ -198,6 +202,15 @@ def _say_check(loaded: Any) -> int:
     for reason, rows in sorted(refused.items()):
         print(f"refused {reason}: {rows:,}")
     return 0
+
+
+def _require_writable(where: str | None) -> None:
+    """A report that cannot be written is worth knowing of before a replay of minutes."""
+    if where is None or where == "-":
+        return
+    path = Path(where)
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise SetupError(f"could not write the report to {where}", hint="name a file in a directory that is there")
 
 
 def _write(where: str, report: dict[str, Any]) -> None:

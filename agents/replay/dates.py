@@ -49,6 +49,12 @@ def dates_of(lines: Lines, now_ms: int, ahead_ms: int) -> Dates:
     published = lines.published
     dated = lines.sound.get("occurred_at", np.ones(len(lines), bool))
     at = lines.at_ms[published & dated]
+    if len(lines) == 0:
+        raise SetupError(
+            "the file has no row that can be read",
+            f"{lines.unreadable_rows:,} rows could not be cut into columns",
+            "check --delimiter and that each quote is closed",
+        )
     if not np.any(published):
         raise SetupError(
             "no row of the file can be published",

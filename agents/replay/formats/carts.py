@@ -86,7 +86,10 @@ REES46 = CartFile(
 
 def lines_of_carts(sheet: Sheet, options: Options, file: CartFile = CARTS) -> Lines:
     """Shoppers' actions as lines. Raises SetupError where a needed field is not mapped or an action is unknown."""
-    file = replace(file, columns={**file.columns, **options.columns}, actions={**file.actions, **options.actions})
+    own = {} if file.columns else {name: name for name in FIELDS if name in sheet.table.column_names}
+    file = replace(
+        file, columns={**own, **file.columns, **options.columns}, actions={**file.actions, **options.actions}
+    )
     raw = {name: sheet.column(column) for name, column in _checked(file, sheet).items()}
     n = sheet.table.num_rows
     digest = reading.digests(sheet.table)

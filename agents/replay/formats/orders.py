@@ -22,8 +22,11 @@ NEEDED = ("sku", "quantity", "occurred_at")
 
 
 def lines_of_orders(sheet: Sheet, options: Options) -> Lines:
-    """Order lines by the mapping in `options.columns`. Raises SetupError where a needed field is not mapped."""
-    columns = dict(options.columns)
+    """Order lines by `options.columns`; a column with a field's own name needs no mapping.
+
+    Raises SetupError where a needed field has no column.
+    """
+    columns = {name: name for name in FIELDS if name in sheet.table.column_names} | dict(options.columns)
     missing = [name for name in NEEDED if name not in columns]
     if missing:
         raise SetupError(

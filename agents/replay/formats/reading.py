@@ -44,6 +44,11 @@ class Sheet:
                 f"it has {', '.join(self.table.column_names)}",
                 "map your columns with --columns field=column, or choose another --format",
             )
+        if self.table.column_names.count(name) > 1:
+            raise SetupError(
+                f"the file has {self.table.column_names.count(name)} columns {name!r}",
+                hint="rename one of them, so that it is clear which is meant",
+            )
         return _plain(self.table.column(name))
 
 
@@ -51,6 +56,8 @@ def read_sheet(path: Path, delimiter: str = ",", encoding: str = "utf-8") -> She
     """Read a `.parquet` or CSV (`.csv`, `.tsv`, also gzipped) file. Raises SetupError where that cannot be done."""
     if not path.is_file():
         raise SetupError(f"no such file: {path}", hint="give the path of a CSV or parquet file")
+    if len(delimiter) != 1:
+        raise SetupError(f"could not read --delimiter {delimiter!r}", "it is one character", "--delimiter ';'")
     try:
         if path.suffix == ".parquet":
             return Sheet(pq.read_table(path))

@@ -5,6 +5,7 @@ What is not sound is not repaired: the row is published as it stands and intake 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -24,7 +25,9 @@ _DAY_MS = 86_400_000
 _YEAR_1 = -62_135_596_800_000
 _YEAR_9999 = 253_402_300_800_000
 _SLOT_MS = 900_000  # zones change on quarter hours
+_SECONDS, _MILLISECONDS = re.compile(r"\d{9,10}$"), re.compile(r"\d{13}$")  # since 1970, as text: 1973 or 2001 to 2286
 _COMMON_FORMATS = ("%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%Y%m%d")
+_DAY_FIRST = ("%d/%m/%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y")
 
 
 class Numbers(NamedTuple):
@@ -38,8 +41,9 @@ def instants(column: pa.Array, timezone: str, time_format: str | None = None) ->
     """Milliseconds since 1970 UTC. Naive times are local times of `timezone`; an hour that happens twice is the first.
 
     Sound is what the contract takes: 1970 to 2199. Text is ISO 8601, a trailing ` UTC` allowed, or `time_format`
-    (strptime), or one of a few common forms with the month before the day. Numbers are seconds, or milliseconds from
-    10^11 on.
+    (strptime), or one of a few common forms with the month before the day. Numbers, also as text, are seconds, or
+    milliseconds from 10^11 on. Raises SetupError where texts can only be read with the day before the month: others of
+    the same column would be taken for another day without a word.
     """
     moments = _instants(column, timezone, time_format)
     return Numbers(moments.values, moments.sound & (moments.values >= FROM_MS) & (moments.values < BELOW_MS))
@@ -139,8 +143,12 @@ def _instants_of_text(column: pa.Array, timezone: str, time_format: str | None) 
     zone = _zone(timezone)
 
     def parse(entry: str) -> int | None:
-        moment = _moment(entry.strip().removesuffix(" UTC"), time_format)
+        entry = entry.strip()
+        if time_format is None and (_SECONDS.match(entry) or _MILLISECONDS.match(entry)):
+            return int(entry) * (1 if len(entry) == 13 else 1000)
+        moment = _moment(entry.removesuffix(" UTC"), time_format)
         if moment is None:
+            _refuse_day_first(entry, time_format)
             return None
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC if entry.endswith(" UTC") else zone)
@@ -158,6 +166,18 @@ def _moment(entry: str, time_format: str | None) -> datetime | None:
     except ValueError:
         tried = (_strptime(entry, form) for form in _COMMON_FORMATS)
         return next((moment for moment in tried if moment is not None), None)
+
+
+def _refuse_day_first(entry: str, time_format: str | None) -> None:
+    if time_format is not None:
+        return
+    for form in _DAY_FIRST:
+        if _strptime(entry, form) is not None:
+            raise SetupError(
+                f"the time {entry!r} has the day before the month",
+                "without a format months go first, and other times of this column would be another day",
+                f"--time-format '{form}'",
+            )
 
 
 def _strptime(entry: str, form: str) -> datetime | None:

@@ -140,6 +140,10 @@ def test_what_could_not_be_seen_teaches_nothing(tmp_path: Path) -> None:
         (["--horizons", "0"], "could not read --horizons"),
         (["--rows", "many"], "could not read --rows"),
         (["--columns", "date=sku"], "does not hold dates"),
+        (["--columns", "available=units"], "does not hold shares of 0 to 1"),
+        (["--known-ahead", "units"], "cannot be known ahead"),
+        (["--horizons", "7,60"], "no forecast over 60 days can be scored"),
+        (["--from", "2024-01-02", "--horizons", "90"], "could not read --horizons"),
     ],
 )
 def test_bad_input_is_named(
@@ -149,6 +153,72 @@ def test_bad_input_is_named(
     assert backtest("--demand", done / "demand.parquet", "--out", tmp_path / "new", *words) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("records", "said"),
+    [
+        ("", "holds no records"),
+        ("2024-01-01,a,1", "1 periods are too few"),
+        ("1950-01-01,a,1 1950-02-01,a,2", "dates beyond 1970 to 2199"),
+        ("2024-01-01,a,0 2024-03-01,a,0", "nothing was sold before 2024-01-21"),
+        ("2024-01-01,a, 2024-03-01,a,", "nothing was sold before"),
+        ("2024-01-01,a,1 2024-03-01,a,2e9", "records beyond 1,000,000,000 units"),
+        ("2024-01-01,a,1 ,a,2", "1 records without a date"),
+    ],
+)
+def test_a_file_nothing_can_be_learnt_of_is_refused(
+    records: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rather than told as a perfect score of nothing."""
+    file = tmp_path / "demand.csv"
+    file.write_text("\n".join(["date,sku,units", *records.split()]) + "\n")
+    assert backtest("--demand", file, "--out", tmp_path / "new") == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(("period", "numbers"), [("week", [202_401, 202_402]), ("month", [202_401, 202_402])])
+def test_week_and_month_numbers_with_a_year_in_them_are_no_ordinals(
+    period: str, numbers: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Between week 202452 and 202501 there are no 48 weeks without demand."""
+    file = tmp_path / "demand.parquet"
+    pq.write_table(pa.table({"date": numbers, "sku": ["a", "a"], "units": [1, 2]}), file)
+    assert backtest("--demand", file, "--period", period, "--out", tmp_path / "new") == 2
+    assert f"does not count {period}s" in capsys.readouterr().err
+
+
+def test_a_discount_of_thirty_is_no_share(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Per cent would all count as 99 % off."""
+    percent = np.where(np.arange(60) % 7 == 0, 30.0, 0.0)[None]
+    file = table(tmp_path / "demand.parquet", demand(1, 60, 1), discount=percent)
+    assert backtest("--demand", file, "--known-ahead", "discount", "--out", tmp_path / "new") == 2
+    assert "does not hold shares of the price" in capsys.readouterr().err
+
+
+def test_what_a_file_has_that_nobody_expects_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Records left out, added up or taken for nothing: by number, on standard error and in the report."""
+    days = [f"2024-01-{day:02d},a,{day % 3 + 1}" for day in range(1, 31)]
+    odd = ["2024-01-01,a,5", "2024-01-02,b", "2024-01-03,b,-2"]
+    file = tmp_path / "demand.csv"
+    file.write_text("\n".join(["date,sku,units", *days, *odd]) + "\n")
+    assert backtest("--demand", file, "--out", tmp_path, "--horizons", "2", "--columns", "pricee=units") == 0
+    said = capsys.readouterr().err
+    for words in ("could not be cut into columns", "another names too", "have units below zero", "pricee"):
+        assert words in said
+    found = json.loads((tmp_path / "report.json").read_text())["file"]
+    assert (found["unreadable_records_left_out"], found["records_added_to_another"]) == (1, 1)
+
+
+def test_where_to_write_is_looked_at_before_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Hours of folding are not lost for want of a directory."""
+    file = table(tmp_path / "demand.parquet", demand(2, 30, 1))
+    (tmp_path / "taken").write_text("")
+    assert backtest("--demand", file, "--out", tmp_path / "taken", "--horizons", "2") == 2
+    said = capsys.readouterr().err
+    assert "could not make the directory" in said
+    assert "row-periods" not in said
 
 
 def test_order_lines_add_up_to_days(tmp_path: Path) -> None:

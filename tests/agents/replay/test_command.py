@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from agents import cli
 from agents.replay import command
 from agents.settings import Settings, load
@@ -20,3 +24,21 @@ def test_proposals_nobody_answers_stay_open() -> None:
     assert settings_of("--local", "--with-supplier").proposal_expiry_hours == usual
     assert settings_of().proposal_expiry_hours == usual
     assert settings_of("--local", proposal_expiry_hours=48).proposal_expiry_hours == 48
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--report", "nowhere/report.json"], "could not write the report"),
+        (["--report", "."], "could not write the report"),
+        (["--supplier-lead-days", "3"], "add --with-supplier"),
+    ],
+)
+def test_what_would_be_wrong_at_the_end_is_said_at_the_beginning(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is published or a broker started."""
+    file = tmp_path / "orders.csv"
+    file.write_text("sku,quantity,occurred_at\na,1,2026-01-05 10:00\n")
+    assert cli.main(["replay", str(file), "--local", *words]) == 2
+    assert said in capsys.readouterr().err

@@ -249,3 +249,48 @@ def test_a_cart_file_needs_its_columns_and_known_actions() -> None:
         lines_of("carts", rows, Options(columns=columns, actions={"look": "stare"}))
     with pytest.raises(SetupError, match="no column is mapped"):
         lines_of("carts", rows)
+
+
+def test_a_column_with_a_fields_name_needs_no_mapping() -> None:
+    """As in a backtest; what is mapped goes before it."""
+    row = {"order_id": "1", "sku": "a", "quantity": "2", "occurred_at": "2026-01-05 10:00", "code": "b"}
+    assert [e["lines"][0]["sku"] for e in events_of(lines_of("orders", [row], Options()))] == ["a"]
+    assert [e["lines"][0]["sku"] for e in events_of(lines_of("orders", [row], Options(columns={"sku": "code"})))] == [
+        "b"
+    ]
+
+
+@pytest.mark.parametrize("text", ["1709287200", "1709287200000"])
+def test_seconds_and_milliseconds_are_read_from_text_too(text: str) -> None:
+    """A CSV file has nothing but text."""
+    assert values.instants(pa.array([text]), "UTC").values.tolist() == [1_709_287_200_000]
+
+
+@pytest.mark.parametrize("late", ["13/02/2026 10:00", "13.02.2026"])
+def test_a_column_of_times_with_the_day_first_is_refused_whole(late: str) -> None:
+    """Else 03/02/2026 would be the 2nd of March without a word, and only days after the 12th be missed."""
+    with pytest.raises(SetupError, match="day before the month") as wrong:
+        lines_of("orders", [line(t="03/02/2026 10:00"), line(t=late)], MAPPED)
+    assert "--time-format '%d" in str(wrong.value)
+    told = Options(columns=MAPPED.columns, time_format="%d/%m/%Y %H:%M")
+    [event] = events_of(lines_of("orders", [line(t="03/02/2026 10:00")], told))
+    assert event["occurred_at"] == "2026-02-03T10:00:00.000Z"
+
+
+def test_two_columns_of_one_name_are_told_apart_by_the_user(tmp_path: Path) -> None:
+    """They are no matter until one of them is asked for."""
+    file = tmp_path / "twice.csv"
+    file.write_text("s,q,q\na,1,2\n")
+    sheet = read_sheet(file)
+    assert sheet.column("s").to_pylist() == ["a"]
+    with pytest.raises(SetupError, match="2 columns 'q'"):
+        sheet.column("q")
+
+
+@pytest.mark.parametrize("delimiter", ["", ";;"])
+def test_a_delimiter_is_one_character(tmp_path: Path, delimiter: str) -> None:
+    """Said in our words, before the file is read."""
+    file = tmp_path / "a.csv"
+    file.write_text("s\na\n")
+    with pytest.raises(SetupError, match="--delimiter"):
+        read_sheet(file, delimiter)
