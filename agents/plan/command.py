@@ -91,7 +91,8 @@ def _told(answer: answers.Answer, out: Path) -> str:
         f"{answer.status}: {len(answer.units):,} transfers, objective {answer.objective:,.2f}{proof} ({answer.method})"
     ]
     if answer.status == "infeasible":
-        lines.append(f"short by {answer.missing_units.sum():,.10g}; in conflict:")
+        short = answer.missing_units.sum()  # of minimums; a fixed send-out that cannot leave is short of none
+        lines.append(f"short by {short:,.10g}; in conflict:" if short > 0 else "in conflict:")
         lines += [f"  {line}" for line in answer.conflict[: answers.SENTENCES_MOST]]
     lines += [f"  {row['words']}" for row in sorted(answer.limits, key=lambda r: -r["price"])[:3] if row["price"] > 0]
     lines += [f"  {words}" for words in answer.cuts[:CUTS_SHOWN]]

@@ -59,9 +59,8 @@ def _conflict(summary: dict[str, Any]) -> str:
     if summary["status"] != "infeasible":
         return ""
     lines = "".join(f"<li>{escape(line)}</li>" for line in summary["conflict"])
-    return (
-        f"<p class=bad>Not possible: short by {summary['shortfall']:,.10g}. In conflict:</p><ul class=bad>{lines}</ul>"
-    )
+    short = f": short by {summary['shortfall']:,.10g}" if summary["shortfall"] > 0 else ""
+    return f"<p class=bad>Not possible{short}. In conflict:</p><ul class=bad>{lines}</ul>"
 
 
 def drawing(answer: Answer) -> str:

@@ -93,6 +93,8 @@ class Table:
             )
         columns = {}
         for name in raw.column_names:
+            if raw.column_names.count(name) > 1 and (name in needed or name in more):
+                raise SetupError(f"{path} has the column {name} more than once", "", "rename or leave out the others")
             if name in needed or name in more or QUANTILE.match(name):
                 columns[name] = _text(path, raw, name) if name in NAMES else _numbers(path, raw, name)
         for name in needed:
@@ -200,6 +202,13 @@ def _lanes(table: Table, places: list[str]) -> Lanes:
             "leave it out: it hides shortages",
         )
     table.check("lead_days", table["lead_days"], table["lead_days"] >= 0, "zero or more")
+    ways = np.stack([origin, destination])
+    if ways.shape[1] > len(np.unique(ways.T, axis=0)):
+        seen = list(zip(table["from"], table["to"], strict=True))
+        row = next(n for n, way in enumerate(seen) if way in seen[:n])
+        raise SetupError(
+            f"{table.path}, row {row + 1}: the lane {'-'.join(seen[row])} again", "", "one row a direction"
+        )
     limits = {name: table.given(name, np.inf) for name in LANE_LIMITS}
     for name, values in limits.items():
         table.check(name, values, values >= 0, "zero or more")
@@ -213,6 +222,9 @@ def _valued(
     cost, price = items["unit_cost"][order], items["unit_price"][order]
     rate = items.given("holding_cost_rate_year", HOLDING_RATE_YEAR)[order]
     pack = items.given("pack_units", 1.0)
+    for name in ("unit_cost", "unit_price", "holding_cost_rate_year"):
+        money = items.given(name, 0.0)
+        items.check(name, money, money >= 0, "zero or more")
     for name, values, lawful, wanted in (
         ("pack_units", pack, pack > 0, "more than zero"),
         ("weight", items.given("weight", 0.0), items.given("weight", 0.0) >= 0, "zero or more"),
@@ -242,6 +254,8 @@ def _strata(grid: Grid, demand: Table, is_fair: npt.NDArray[np.bool_], horizon: 
     found = {}
     for name in demand.columns:
         if match := QUANTILE.match(name):
+            if match[1] == "100":
+                raise SetupError(f"{demand.path}: {name} is no quantile", "", "q975 is 97.5 %; the most is under 100 %")
             found[float(f"0.{match[1]}{match[2] or ''}")] = name
     if len(found) == 0:
         raise SetupError(f"{demand.path} has no quantiles", "", "columns like q50, q90, q99")

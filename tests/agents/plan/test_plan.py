@@ -258,6 +258,10 @@ def test_the_page_shows_the_network_and_trusts_no_name(case: Case) -> None:
         ("stock", "location,sku,on_hand", [(None, "A", 3)], "row 1: location is empty"),
         ("lanes", "from,to,unit_cost,lead_days", [("W", "W", 1, 1)], "a lane from W to itself"),
         ("lanes", "from,to,unit_cost,lead_days", [("W", "S", 1, -1)], "row 1: lead_days is -1"),
+        ("lanes", "from,to,unit_cost,lead_days", [("W", "S", 1, 1), ("W", "S", 2, 1)], "row 2: the lane W-S again"),
+        ("items", "sku,unit_cost,unit_price", [("A", -1, 2)], "row 1: unit_cost is -1"),
+        ("stock", "location,sku,on_hand,on_hand", [("W", "A", 1, 2)], "has the column on_hand more than once"),
+        ("demand", "location,sku,horizon_days,mean,q100", [("S", "A", 7, 1, 1)], "q100 is no quantile"),
         ("items", "sku,unit_cost,unit_price,pack_units", [("A", 1, 2, 0)], "row 1: pack_units is 0"),
         ("items", "sku,unit_cost,unit_price", [("A", 1, 2), ("A", 1, 2)], "row 2: sku A again"),
         ("items", "sku,unit_cost,unit_price,share", [("A", 1, 2, "most")], "share most"),
@@ -274,6 +278,16 @@ def test_wrong_files_are_named_with_the_row(case: Case, name: str, header: str, 
         case.run()
     assert said in str(error.value)
     assert name in str(error.value)
+
+
+def test_a_promise_that_cannot_leave_is_short_of_no_minimum(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    """Twenty promised of ten: both are named, and no shortfall of zero is told."""
+    case.stock([("W", "A", 10, 0)])
+    case.lanes([("W", "S", 1, 1)])
+    case.write("fixed", "from,to,sku,units", [("W", "S", "A", 20)])
+    code, plan, _ = case.run("--fixed", str(case.where / "fixed.csv"))
+    assert (code, plan["conflict"]) == (1, ["A: 20 are to be sent on W-S", "A: W has 10 to give"])
+    assert "short by" not in capsys.readouterr().out + (case.where / "out" / "plan.html").read_text()
 
 
 def test_a_missing_file_is_named(case: Case) -> None:
