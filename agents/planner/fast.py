@@ -7,14 +7,11 @@ at which available stock leaves the row's guards. What is left over goes event b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from agents.planner.journal import NO_DAY
-from agents.planner.packing import HOT
 from agents.planner.shelf import Rows, Shelf
 from models.demand.compiled import kernel, piece
 from stream.events.kinds import Flag, Kind
@@ -24,44 +21,34 @@ Bools = npt.NDArray[np.bool_]
 
 
 class Lines(NamedTuple):
-    """Position-changing rows of one record, in log order; every array has shape (n,)."""
+    """Rows of one record, in log order; every array has shape (n,), and all but `row` and `unnamed` are read-only."""
 
     row: Rows
-    kind: Ints
+    kind: npt.NDArray[np.uint8]
     milli: Ints
     occurred_ms: Ints
-    flags: Ints
+    flags: npt.NDArray[np.uint8]
     price: npt.NDArray[np.float64]
     unnamed: Bools  # whether it names no order, where it is a receipt
 
 
-@dataclass
-class Moved:
-    """What the journal keeps of the lines that went through: all of shape (n,); `slow` marks the others."""
+class Ran(NamedTuple):
+    """What a run leaves over, by place in the record; and the rows it met, each once."""
 
-    slow: Bools
-    delta: Ints
-    day: Ints
+    left: Rows
+    met: Rows
 
 
-_TYPES = (*5 * (np.int64,), np.float64, np.bool_)  # of lines: what the loop is compiled for
-
-
-def lines_of(*columns: npt.NDArray[Any]) -> Lines:
-    """Lines of columns in the order of `Lines`, of whatever width."""
-    return Lines._make(column.astype(its, copy=False) for column, its in zip(columns, _TYPES, strict=True))
-
-
-def run(shelf: Shelf, lines: Lines, offset: int) -> Moved:
-    """Fold the lines that may be folded at once."""
-    n = len(lines.row)
-    moved = Moved(np.ones(n, np.bool_), np.zeros(n, np.int64), np.full(n, NO_DAY, np.int64))
-    if n > 0 and not shelf.config.force_slow:
-        seen, touched = np.zeros(shelf.n, np.uint8), np.empty(n, np.int64)
-        rows = (shelf.hot, shelf.guard_lo, shelf.guard_hi)
-        count = _run(*rows, shelf.live, offset, lines, seen, moved.slow, moved.delta, moved.day, touched)
-        shelf.moved(touched[:count])
-    return moved
+def run(shelf: Shelf, lines: Lines, at: Rows, entries: npt.NDArray[Any], offset: int) -> Ran:
+    """Fold those of the lines `at` that may be folded at once; `entries` (n,) of the journal learn what they do."""
+    if shelf.config.force_slow:
+        return Ran(at, np.unique(lines.row[at]))
+    left, moved, met = np.empty((3, len(at)), np.int64)
+    shelf.runs += 1
+    state = (shelf.hot, shelf.guard, shelf.live, shelf.runs, offset)
+    stays, moves, meets = _run(*state, lines, at, entries, left, moved, met)
+    shelf.moved(moved[:moves])
+    return Ran(left[:stays], met[:meets])
 
 
 # Plain numbers: a compiled loop knows no enumerations. They are the log's, and stay: so may code that is kept.
@@ -104,22 +91,28 @@ def _add(row: Any, kind: int, milli: int, at: int, price: float, hand: int, held
 @kernel
 def _run(
     hot: npt.NDArray[Any],
-    guard_lo: Ints,
-    guard_hi: Ints,
+    guard: npt.NDArray[Any],
     live: bool,
+    run: int,
     offset: int,
     lines: Lines,
-    seen: npt.NDArray[np.uint8],
-    slow: Bools,
-    delta: Ints,
-    day: Ints,
-    touched: Rows,
-) -> int:
-    """Line by line; how many rows were touched, which are in `touched`."""
-    count = 0
-    for i in range(len(lines.row)):
-        number, kind, milli, at = lines.row[i], lines.kind[i], lines.milli[i], lines.occurred_ms[i]
-        if seen[number] & _LEFT:
+    at: Rows,
+    entries: npt.NDArray[Any],
+    left: Rows,
+    moved: Rows,
+    met: Rows,
+) -> tuple[int, int, int]:
+    """Line by line; how many places are in `left`, and how many rows in `moved` and `met`."""
+    stays, moves, meets = 0, 0, 0
+    for i in at:
+        number, kind, milli, at_ms = lines.row[i], lines.kind[i], lines.milli[i], lines.occurred_ms[i]
+        bounds = guard[number]
+        if bounds["seen"] >> 2 != run:
+            bounds["seen"], met[meets] = run << 2, number
+            meets += 1
+        if bounds["seen"] & _LEFT:
+            left[stays] = i
+            stays += 1
             continue
         row = hot[number]
         leaves = kind == _FULFILLED or (kind == _PLACED and lines.flags[i] & _AT_ONCE > 0)  # units leave with the line
@@ -128,25 +121,20 @@ def _run(
         held = 0 if comes or (leaves and kind == _PLACED) else milli if kind == _PLACED else -milli
         free = row["on_hand"] - row["allocated"] + hand - held
         goes = (kind == _PLACED or leaves or comes) and lines.flags[i] & _LATE == 0
-        goes = goes and row["day_start_ms"] <= at < row["next_end_ms"] and at > row["counted_ms"]
-        goes = goes and guard_lo[number] < free < guard_hi[number] and row["allocated"] + held >= 0
+        goes = goes and row["day_start_ms"] <= at_ms < row["next_end_ms"] and at_ms > row["counted_ms"]
+        goes = goes and bounds["lo"] < free < bounds["hi"] and row["allocated"] + held >= 0
         if not goes or (live and (row["on_hand"] + hand >= 0) != (row["on_hand"] >= 0)):
-            seen[number] |= _LEFT
+            bounds["seen"] |= _LEFT
+            left[stays] = i
+            stays += 1
             continue
-        if not seen[number]:
-            seen[number] = _MOVED
-            touched[count] = number
-            count += 1
-        _add(row, kind, milli, at, lines.price[i], hand, held)
+        if not bounds["seen"] & _MOVED:
+            bounds["seen"] |= _MOVED
+            moved[moves] = number
+            moves += 1
+        _add(row, kind, milli, at_ms, lines.price[i], hand, held)
         row["as_of_offset"] = offset
-        slow[i], delta[i] = False, hand
+        entries[i]["delta"] = hand
         if kind == _PLACED:
-            day[i] = row["day"] + (at >= row["day_end_ms"])
-    return count
-
-
-def warm() -> None:
-    """Compile the loop, or load what is kept."""
-    bounds, some = np.zeros(1, np.int64), np.zeros(1, np.uint8)
-    none = lines_of(*(np.zeros(0, its) for its in _TYPES))
-    _run(np.zeros(1, HOT), bounds, bounds, True, 0, none, some, none.unnamed, none.row, none.row, none.row)
+            entries[i]["day"] = row["day"] + (at_ms >= row["day_end_ms"])
+    return stays, moves, meets

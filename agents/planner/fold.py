@@ -12,14 +12,15 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
-from agents.planner import days, decisions, effects, fast, guards, guests, plan, signals, wakes, young
+from agents.planner import days, decisions, effects, fast, guards, guests, journal, plan, signals, wakes, young
+from agents.planner.admitting import admit
 from agents.planner.config import LONG_AGO
-from agents.planner.journal import ENTRY, LATE, NO_DAY, SOLD_AT_ONCE, LateMove, demand_day, late_moves
+from agents.planner.journal import CARTS, FACTS, FROM_CARTS, LATE, LateMove, demand_day, late_moves
 from agents.planner.row import Event, Row, put_back, take
 from agents.planner.shelf import Rows, Shelf
 from stream.errors import RecordsGone
 from stream.events.facts import key_of, key_text
-from stream.events.kinds import Flag, Kind, source_name
+from stream.events.kinds import Flag, Kind
 from stream.events.naming import row_key, split_row_key
 from stream.events.outgoing import Outgoing
 from stream.events.rows import SkuRecord, numbers
@@ -30,8 +31,6 @@ _CARTS = (Kind.CART_VIEWED, Kind.CART_ADDED, Kind.CART_REMOVED, Kind.CART_CHECKE
 _FACTS = (Kind.FACT, Kind.FACT_GONE)
 _IN_CART, _IN_FACTS = (np.isin(np.arange(256), group) for group in (_CARTS, _FACTS))
 TOGETHER_ROWS = 32  # what the fast lane left over: so few events go slowly at once, another round costs as much
-FEW_ROWS = 64  # numpy's calls for a record cost as much as going through this many rows one by one
-LINE_BITS = 20  # of a coordinate: lines < 2^20, offsets < 2^43
 _LINE = ("kind", "milli", "occurred_ms", "flags", "price")
 NOBODY = np.zeros(0, np.int64)
 NOTHING_BEFORE = effects.Before({})
@@ -91,13 +90,14 @@ def _fold_one(shelf: Shelf, record: SkuRecord, out: Outcome) -> None:
         raise _of_other_shelves(shelf, record)
     if record.outlooks is not None:
         out.messages += guests.take_over(shelf, record.outlooks)
-    columns = numbers(record.rows)
-    keep = _admit(shelf, columns, out)
-    touched = NOBODY
+    rows, columns, touched = record.rows, numbers(record.rows), NOBODY
+    keep, repeated = admit(shelf, columns)
+    out.rows += len(keep)
+    out.repeated += repeated
     if len(keep):
-        rows = record.rows
-        if len(keep) < rows.num_rows:
-            rows, columns = rows.take(pa.array(keep)), {name: its[keep] for name, its in columns.items()}
+        if repeated:
+            rows = rows.take(pa.array(keep))
+            columns = numbers(rows)
         touched = _lanes(shelf, rows, columns, record.offset, out)
     _move_marks(shelf, record)
     for _, line, milli in shelf.carts.expire(shelf.watermark_ms):
@@ -125,72 +125,6 @@ def _of_other_shelves(shelf: Shelf, record: SkuRecord) -> RecordsGone:
     )
 
 
-# -- admit ------------------------------------------------------------------------------------------------------------
-
-
-def _admit(shelf: Shelf, c: Columns, out: Outcome) -> Rows:
-    """Which rows are new: over their source partition's high-water mark, and not in the journal by event hash."""
-    n = len(c["kind"])
-    if n == 0:
-        return NOBODY
-    new = (_new_of_few if n <= FEW_ROWS else _new_of_many)(shelf, c)
-    again = n - len(new)
-    if again:
-        shelf.counters["repeated:coordinates"] += again
-    hashes = np.ascontiguousarray(c["event_hash"][new])
-    fresh = _first_of_each(hashes) & ~shelf.journal.seen(hashes)
-    keep, twice = new[fresh], new[~fresh]
-    _count_sources(shelf, "repeated", c["source"][twice])
-    _count_sources(shelf, "accepted", c["source"][keep])
-    out.rows += len(keep)
-    out.repeated += again + len(twice)
-    return keep
-
-
-def _new_of_many(shelf: Shelf, c: Columns) -> Rows:
-    """Rows over the high-water mark of their source partition, which they lift."""
-    source = c["source"].astype(np.int64) << 32 | c["partition"].astype(np.int64)
-    coordinate = c["offset"] << LINE_BITS | c["line"].astype(np.int64)
-    new = np.ones(len(source), np.bool_)
-    for one in np.unique(source).tolist():
-        key = (one >> 32, one & 0xFFFFFFFF)
-        mine = source == one
-        high = shelf.high_water.get(key, -1)
-        new &= ~mine | (coordinate > high)
-        shelf.high_water[key] = max(high, int(coordinate[mine].max()))
-    return np.flatnonzero(new)
-
-
-def _new_of_few(shelf: Shelf, c: Columns) -> Rows:
-    """The same, row by row."""
-    before, now, new = shelf.high_water.copy(), shelf.high_water, list[int]()
-    columns = (c[name].tolist() for name in ("source", "partition", "offset", "line"))
-    for i, (source, partition, offset, line) in enumerate(zip(*columns, strict=True)):
-        key, coordinate = (source, partition), offset << LINE_BITS | line
-        if coordinate > before.get(key, -1):
-            new.append(i)
-        if coordinate > now.get(key, -1):
-            now[key] = coordinate
-    return np.array(new, np.int64)
-
-
-def _first_of_each(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
-    """Which are the first with their hash, shape (n,)."""
-    if len(hashes) <= FEW_ROWS and len(set(hashes.tolist())) == len(hashes):
-        return np.ones(len(hashes), np.bool_)
-    _, first = np.unique(hashes, return_index=True)
-    fresh = np.zeros(len(hashes), np.bool_)
-    fresh[first] = True
-    return fresh
-
-
-def _count_sources(shelf: Shelf, what: str, sources: npt.NDArray[np.uint8]) -> None:
-    if len(sources):
-        for source, count in enumerate(np.bincount(sources).tolist()):
-            if count:
-                shelf.counters[f"{what}:{source_name(source)}"] += count
-
-
 def _move_marks(shelf: Shelf, record: SkuRecord) -> None:
     for mark in record.marks:
         key = (mark.source, mark.partition)
@@ -205,40 +139,35 @@ def _move_marks(shelf: Shelf, record: SkuRecord) -> None:
 
 
 def _lanes(shelf: Shelf, rows: pa.RecordBatch, c: Columns, offset: int, out: Outcome) -> Rows:
-    """Give every admitted row its effect; returns the rows of the shelf that were touched."""
-    kind = c["kind"].astype(np.int64)
-    in_cart, in_facts = _IN_CART[kind], _IN_FACTS[kind]
-    has_facts = bool(in_facts.any())
+    """Give every admitted row its effect; returns the rows of the shelf that were touched, each once."""
+    entries, holds = journal.entered(c)
+    kind, n_before, nothing = c["kind"], shelf.n, np.zeros(len(entries), np.bool_)
+    in_cart = _IN_CART[kind] if holds & CARTS else nothing
+    in_facts = _IN_FACTS[kind] if holds & FACTS else nothing
     row = np.full(len(kind), -1, np.int64)
     named = ~in_facts & ~in_cart
-    n_before = shelf.n
-    located = in_cart & (rows.column("location").to_numpy(zero_copy_only=False) != "") if in_cart.any() else in_cart
-    if not has_facts:
+    located = in_cart & (rows.column("location").to_numpy(zero_copy_only=False) != "") if holds & CARTS else in_cart
+    if not holds & FACTS:
         _find_rows(shelf, rows, c["occurred_ms"], named | located, row)
         if shelf.pending:
             out.messages += wakes.catch_up(shelf, np.unique(row[named]))
-    entries = np.zeros(len(kind), ENTRY)
-    entries["event_hash"], entries["occurred_ms"] = c["event_hash"], c["occurred_ms"]
-    entries["day"] = NO_DAY
-    placed = kind == Kind.ORDER_PLACED
-    entries["order_hash"] = np.where(placed, c["order_hash"], 0)
-    entries["flags"] = np.where(placed & (c["flags"] & Flag.SOLD_AT_ONCE > 0), SOLD_AT_ONCE, 0)
-    at = np.flatnonzero(named)
-    touched, said = [row[at]], list[Said]()
-    if has_facts:  # event by event, rows too: what a fact says of a row holds from its place in the log on
+    at, said = np.flatnonzero(named), list[Said]()
+    if holds & FACTS:  # event by event, rows too: what a fact says of a row holds from its place in the log on
         slow = np.flatnonzero(named | in_facts)
-        touched.append(_slow_lane(shelf, rows, c, row, slow, entries, offset, said))
+        touched = [row[at], _slow_lane(shelf, rows, c, row, slow, entries, offset, said)]
     else:
-        touched += _both_lanes(shelf, rows, c, row, at, entries, offset, said)
+        touched = [_both_lanes(shelf, rows, c, row, at, entries, offset, said)]
     out.messages += [message for _, message in sorted(said, key=itemgetter(0))]
     entries["row"] = row
-    if has_facts:
+    if holds & FACTS:
         _find_rows(shelf, rows, c["occurred_ms"], located, row)
-    if in_cart.any() or (c["cart_hash"][placed] != 0).any():
+    if holds & (CARTS | FROM_CARTS):
         _carts(shelf, rows, c, kind, in_cart)
     shelf.journal.append(offset, entries, shelf.watermark_ms)
-    every = np.unique(np.concatenate([*touched, np.arange(n_before, shelf.n)]))  # new rows too, whatever made them
-    return every[every >= 0]
+    if holds & (CARTS | FACTS):
+        every = np.unique(np.concatenate([*touched, np.arange(n_before, shelf.n)]))  # new rows too, whatever made them
+        return every[every >= 0]
+    return touched[0]
 
 
 def _both_lanes(
@@ -250,25 +179,29 @@ def _both_lanes(
     entries: npt.NDArray[Any],
     offset: int,
     said: list[Said],
-) -> list[Rows]:
+) -> Rows:
     """The fast lane; where it stops at an event of a row, that one slowly; the fast lane again for what follows; etc.
 
     Twice as many events a row go slowly each time, so that a row that never settles costs a few rounds, not one an
-    event.
+    event. Returns the rows that were touched, each once.
     """
-    touched, most = list[Rows](), 1
-    unnamed = rows.column("reference").is_null().to_numpy(zero_copy_only=False)
+    lines = fast.Lines._make([row, *(c[name] for name in _LINE), _unnamed(rows.column("reference"))])
+    touched, most = NOBODY, 1
     while len(at):
-        lines = fast.lines_of(*(its[at] for its in (row, *(c[name] for name in _LINE), unnamed)))
-        moved = fast.run(shelf, lines, offset)
-        done = at[~moved.slow]
-        entries["delta"][done], entries["day"][done] = moved.delta[~moved.slow], moved.day[~moved.slow]
-        at = at[moved.slow]
+        at, met = fast.run(shelf, lines, at, entries, offset)
+        touched = met if most == 1 else touched
         now = _rank(row[at]) < most if len(at) > TOGETHER_ROWS else np.ones(len(at), np.bool_)
         if len(at):
-            touched.append(_slow_lane(shelf, rows, c, row, at[now], entries, offset, said))
+            _slow_lane(shelf, rows, c, row, at[now], entries, offset, said)
         at, most = at[~now], 2 * most
     return touched
+
+
+def _unnamed(reference: pa.Array) -> npt.NDArray[np.bool_]:
+    """Which of these texts are null; most often all."""
+    if reference.null_count == len(reference):
+        return np.ones(len(reference), np.bool_)
+    return np.array(reference.is_null().to_numpy(zero_copy_only=False))
 
 
 def _rank(rows: Rows) -> Rows:
@@ -286,33 +219,15 @@ def _rank(rows: Rows) -> Rows:
 
 def _find_rows(shelf: Shelf, rows: pa.RecordBatch, occurred_ms: Rows, named: npt.NDArray[np.bool_], row: Rows) -> None:
     """The shelf's row number of each named row, making new ones in log order."""
-    at = np.flatnonzero(named)
-    if len(at) == 0:
-        return
-    n_before = shelf.n
-    (_find_few if len(at) <= FEW_ROWS else _find_many)(shelf, rows, occurred_ms, at, row)
-    if shelf.n > n_before:  # without guards the fast lane would decide nothing for a new row's first events
+    found, n_before = shelf.row_index.find(shelf.names, rows.column("sku"), rows.column("location")), shelf.n
+    np.copyto(row, found, where=named)
+    new = np.flatnonzero(named & (found < 0))
+    if len(new):
+        names = zip(*(_picked(rows, name, new) for name in ("sku", "location")), strict=True)
+        for i, (sku, place) in zip(new.tolist(), names, strict=True):
+            row[i] = shelf.row_of(sku, place, int(occurred_ms[i]))
+        # without guards the fast lane would decide nothing for a new row's first events
         guards.unsettled(shelf, np.arange(n_before, shelf.n))
-
-
-def _find_few(shelf: Shelf, rows: pa.RecordBatch, occurred_ms: Rows, at: Rows, row: Rows) -> None:
-    skus, places = rows.column("sku").to_pylist(), rows.column("location").to_pylist()
-    for i in at.tolist():
-        row[i] = shelf.row_of(skus[i], places[i], int(occurred_ms[i]))
-
-
-def _find_many(shelf: Shelf, rows: pa.RecordBatch, occurred_ms: Rows, at: Rows, row: Rows) -> None:
-    sku, location = (rows.column(name).dictionary_encode() for name in ("sku", "location"))
-    skus, places = sku.dictionary.to_pylist(), location.dictionary.to_pylist()
-    code = sku.indices.to_numpy().astype(np.int64)[at] * len(places) + location.indices.to_numpy()[at]
-    unique, first, back = np.unique(code, return_index=True, return_inverse=True)
-    which, where = (numbers_.tolist() for numbers_ in np.divmod(unique, len(places)))
-    names = list(zip(map(skus.__getitem__, which), map(places.__getitem__, where), strict=True))
-    found = list(map(shelf.index.get, names))
-    new = [i for i, number in enumerate(found) if number is None]
-    for i in sorted(new, key=first.__getitem__):  # in log order
-        found[i] = shelf.row_of(*names[i], int(occurred_ms[at[first[i]]]))
-    row[at] = np.array(found, np.int64)[back.reshape(-1)]
 
 
 def _slow_lane(

@@ -6,100 +6,122 @@ bound on available stock alone; the greatest lower and the least upper bound are
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from agents.planner.alerts import CRITICAL
 from agents.planner.config import LONG_AGO, NEVER
-from agents.planner.records import gathered
 from agents.planner.row import shift_of
 from agents.planner.shelf import Rows, Shelf
+from models.demand.compiled import kernel
 
-Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Records = npt.NDArray[np.void]
 
-
-def slack(share: float, threshold: Ints) -> Ints:
-    """Hysteresis in milli, as `alerts.slack`."""
-    return np.maximum(1000, (threshold * share).astype(np.int64))
-
-
-def _bounds(shelf: Shelf, rows: Rows, h: Records, policy: Records, orderable: Bools) -> tuple[Ints, Ints]:
-    """(lo, hi): while lo < available < hi, `settle` would do nothing; shapes (n,). `h`, `policy` (n,) are the rows'."""
-    lo, hi = np.full(len(rows), LONG_AGO, np.int64), np.full(len(rows), NEVER, np.int64)
-    if not shelf.live:
-        return lo, hi
-    point, held = h["reorder_point"], h["in_transit"] + h["on_order"]
-    if not shelf.config.silent:
-        _alerts(shelf, h, lo, hi)
-    orders = orderable & (policy["periodic"] == 0)
-    least = np.minimum(point, h["order_up_to"] - 1) - held - h["proposed"] - shelf.moving(rows)
-    np.copyto(lo, np.maximum(lo, least), where=orders)
-    return lo, hi
-
-
-def _alerts(shelf: Shelf, h: Records, lo: Ints, hi: Ints) -> None:
-    """Narrow the bounds of rows to where no alert is raised, worsens or clears."""
-    share = shelf.config.hysteresis
-    available = h["on_hand"] - h["allocated"]
-
-    def severity(kind: str) -> Ints:
-        return np.asarray((h["alerting"] >> shift_of(kind)) & 3)
-
-    def below(where: Bools, bound: Ints | int) -> None:
-        np.copyto(lo, np.maximum(lo, bound), where=where)
-
-    def above(where: Bools, bound: Ints | int) -> None:
-        np.copyto(hi, np.minimum(hi, bound), where=where)
-
-    point, coming = h["reorder_point"], h["in_transit"] + h["confirmed"]
-    low = severity("low_stock")
-    below((point > 0) & ((low == 0) | ((low < CRITICAL) & (available + coming > point))), point - coming)
-    below((point > 0) & (low < CRITICAL), h["safety_stock"] - coming - 1)
-    above(low > 0, np.where(point > 0, point + slack(share, point) - coming + 1, LONG_AGO))
-    soon, imminent = h["imminent_point"], severity("stockout_imminent")
-    below((imminent == 0) & (available > 0), soon - 1)
-    above((imminent == 0) & (available <= 0), 1)
-    below(imminent > 0, 0)
-    above(imminent > 0, soon + slack(share, soon))
-    out = severity("stocked_out")
-    below(out == 0, np.where(h["demand_rate"] > 0, 0, -1))
-    above(out > 0, 1)
-    most, over, held = h["over_point"], severity("overstock"), h["in_transit"] + h["on_order"]
-    above((over == 0) & (most < NEVER), most - held + 1)
-    below(over > 0, np.where(most < NEVER, most - slack(share, most) - held, NEVER))
-
-
-def _orderable(h: Records, policy: Records) -> Bools:
-    day = h["day"]
-    return np.asarray((policy["orderable"] > 0) & (policy["order_from"] <= day) & (day <= policy["last_buy_day"]))
-
-
-def _reviews(h: Records, policy: Records) -> Bools:
-    """Rows that order only as a day closes, and may as this one does: as `row.Row.reviews`, if orderable."""
-    due = h["day"] % np.maximum(policy["review_days"].astype(np.int64), 1) == 0
-    return np.asarray((policy["periodic"] > 0) & due)
+# plain numbers: a compiled loop knows no tables
+_LOW, _SOON, _OUT, _OVER, _OFF = map(
+    shift_of, ("low_stock", "stockout_imminent", "stocked_out", "overstock", "discrepancy")
+)
+_CRITICAL, _LONG_AGO, _NEVER = CRITICAL, LONG_AGO, NEVER
 
 
 def unsettled(shelf: Shelf, rows: Rows, closing: bool = False) -> Bools:
     """Which rows might decide something as they stand, shape (n,); sets their guards. A closing knows no hysteresis."""
-    h, policy = gathered(shelf.hot, rows), gathered(shelf.policy, rows)
-    orderable = _orderable(h, policy)
-    lo, hi = _bounds(shelf, rows, h, policy, orderable)
-    shelf.guard_lo[rows], shelf.guard_hi[rows] = lo, hi
-    if not shelf.live:
-        return np.zeros(len(rows), np.bool_)
-    available = h["on_hand"] - h["allocated"]
-    may = (available <= lo) | (available >= hi)
-    if not shelf.config.silent:
-        off = (h["on_hand"] < 0) != (((h["alerting"] >> shift_of("discrepancy")) & 3) > 0)
-        may |= off | (h["count_off_day"] > 0)
-    if closing:
-        position = available + h["in_transit"] + h["on_order"] + shelf.moving(rows)
-        may |= (h["proposed"] > 0) & ((position > h["reorder_point"]) | ~orderable)
-        may |= h["alerting"] > 0
-        may |= (orderable & _reviews(h, policy)) & (
-            position + h["proposed"] <= np.minimum(h["reorder_point"], h["order_up_to"] - 1)
-        )
-    return np.asarray(may)
+    may = np.zeros(len(rows), np.bool_)
+    config = shelf.config
+    state = (shelf.hot, shelf.policy, shelf.inbound, shelf.outbound, shelf.guard)
+    _unsettled(*state, rows, shelf.live, config.silent, config.hysteresis, closing, may)
+    return may
+
+
+@kernel
+def _slack(share: float, threshold: int) -> int:
+    """Hysteresis in milli, as `alerts.slack`."""
+    return max(1000, int(threshold * share))
+
+
+@kernel
+def _severity(h: Any, shift: int) -> Any:
+    return h["alerting"] >> shift & 3
+
+
+@kernel
+def _stock(h: Any, share: float, available: int) -> tuple[int, int]:
+    """(lo, hi) between which no alert about too little is raised, worsens or clears."""
+    lo, hi = _LONG_AGO, _NEVER
+    point, coming, low = h["reorder_point"], h["in_transit"] + h["confirmed"], _severity(h, _LOW)
+    if point > 0 and (low == 0 or (low < _CRITICAL and available + coming > point)):
+        lo = max(lo, point - coming)
+    if point > 0 and low < _CRITICAL:
+        lo = max(lo, h["safety_stock"] - coming - 1)
+    if low > 0:
+        hi = min(hi, point + _slack(share, point) - coming + 1 if point > 0 else _LONG_AGO)
+    soon = h["imminent_point"]
+    if _severity(h, _SOON) > 0:
+        lo, hi = max(lo, 0), min(hi, soon + _slack(share, soon))
+    elif available > 0:
+        lo = max(lo, soon - 1)
+    else:
+        hi = min(hi, 1)
+    if _severity(h, _OUT) > 0:
+        hi = min(hi, 1)
+    else:
+        lo = max(lo, 0 if h["demand_rate"] > 0 else -1)
+    return lo, hi
+
+
+@kernel
+def _overstock(h: Any, share: float, lo: int, hi: int) -> tuple[int, int]:
+    """The same narrowed to where no alert about too much is raised or clears."""
+    most, held = h["over_point"], h["in_transit"] + h["on_order"]
+    if _severity(h, _OVER) > 0:
+        return max(lo, most - _slack(share, most) - held if most < _NEVER else _NEVER), hi
+    return lo, min(hi, most - held + 1) if most < _NEVER else hi
+
+
+@kernel
+def _closes(h: Any, policy: Any, orderable: bool, position: int) -> bool:
+    """Whether a closing may withdraw, clear, or order where that waits for its day: as `row.Row.reviews`."""
+    if h["proposed"] > 0 and (position > h["reorder_point"] or not orderable):
+        return True
+    if h["alerting"] > 0:
+        return True
+    if not orderable or policy["periodic"] == 0 or h["day"] % max(np.int64(policy["review_days"]), 1) != 0:
+        return False
+    return bool(position + h["proposed"] <= min(h["reorder_point"], h["order_up_to"] - 1))
+
+
+@kernel
+def _unsettled(
+    hot: Records,
+    policies: Records,
+    inbound: Rows,
+    outbound: Rows,
+    guard: Records,
+    rows: Rows,
+    live: bool,
+    silent: bool,
+    share: float,
+    closing: bool,
+    may: Bools,
+) -> None:
+    """While lo < available < hi, `settle` would do nothing."""
+    for i in range(len(rows)):
+        row = rows[i]
+        h, policy = hot[row], policies[row]
+        available, moving = h["on_hand"] - h["allocated"], inbound[row] - outbound[row]
+        coming = h["in_transit"] + h["on_order"]
+        orderable = policy["orderable"] > 0 and policy["order_from"] <= h["day"] <= policy["last_buy_day"]
+        lo, hi = _LONG_AGO, _NEVER
+        if live and not silent:
+            lo, hi = _stock(h, share, available)
+            lo, hi = _overstock(h, share, lo, hi)
+        if live and orderable and policy["periodic"] == 0:
+            lo = max(lo, min(h["reorder_point"], h["order_up_to"] - 1) - coming - h["proposed"] - moving)
+        guard[row]["lo"], guard[row]["hi"] = lo, hi
+        if live:
+            off = not silent and (((h["on_hand"] < 0) != (_severity(h, _OFF) > 0)) or h["count_off_day"] > 0)
+            may[i] = off or available <= lo or available >= hi
+            may[i] |= closing and _closes(h, policy, orderable, available + coming + moving)

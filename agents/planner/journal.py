@@ -7,6 +7,7 @@ Was this event seen before? Which day was this cancelled order placed on? What m
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from agents.planner.config import DAY_MS, LONG_AGO
+from agents.planner.hashes import HashIndex
+from models.demand.compiled import kernel
+from stream.events.kinds import Flag, Kind
 
-Hashes = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
 
 ENTRY = np.dtype(
@@ -30,68 +33,46 @@ ENTRY = np.dtype(
     ]
 )
 NO_DAY = -(2**31)
-FEW_HASHES = 512  # so many are cheaper in a dictionary than as a level of their own
-RECENT_HASHES = 8_192  # 1 MB a shelf; as a level they then cost what a big record's do
 SOLD_AT_ONCE, LATE = 1, 2  # bits of `flags`
+CARTS, FACTS, FROM_CARTS = 1, 2, 4  # what a record may hold: cart rows, facts, orders that name a cart
+
+# plain numbers: a compiled loop knows no enumerations
+_PLACED, _AT_ONCE, _SOLD_AT_ONCE, _NO_DAY = int(Kind.ORDER_PLACED), int(Flag.SOLD_AT_ONCE), SOLD_AT_ONCE, NO_DAY
+_FIRST_CART, _LAST_CART, _FIRST_FACT = int(Kind.CART_VIEWED), int(Kind.CART_CHECKED_OUT), int(Kind.FACT)
+_CARTS, _FACTS, _FROM_CARTS = CARTS, FACTS, FROM_CARTS
 
 
-class HashIndex:
-    """Hash -> sequence number, as a few sorted arrays of doubling size (as a log-structured merge tree is built).
+def entered(c: Mapping[str, npt.NDArray[Any]]) -> tuple[npt.NDArray[Any], int]:
+    """The entries of a record's rows before they have any effect, without their numbers of rows; and what it holds."""
+    entries = np.empty(len(c["kind"]), ENTRY)
+    hashes = c["event_hash"], c["order_hash"], c["cart_hash"]
+    return entries, _entered(c["kind"], *hashes, c["occurred_ms"], c["flags"], entries)
 
-    A lookup costs one binary search a level; 8 + 8 B an entry where a dict of ints takes over 100. So only the newest
-    ones of small records are in a dict: twenty lookups in it cost less than one search in numpy.
-    """
 
-    def __init__(self) -> None:
-        self._levels: list[tuple[Hashes, Ints]] = []
-        self._recent: dict[int, int] = {}
-
-    def add(self, hashes: Hashes, numbers: Ints) -> None:
-        """Add entries; a hash may come more than once, the highest number wins."""
-        many = len(hashes) > FEW_HASHES
-        if not many:
-            self._recent.update(zip(hashes.tolist(), numbers.tolist(), strict=True))
-        if len(self._recent) >= (1 if many else RECENT_HASHES):
-            recent, self._recent = self._recent, {}
-            self._add_level(np.fromiter(recent, np.uint64), np.fromiter(recent.values(), np.int64))
-        if many:
-            self._add_level(hashes, numbers)
-
-    def _add_level(self, hashes: Hashes, numbers: Ints) -> None:
-        order = np.argsort(hashes, kind="stable")
-        self._levels.append((hashes[order], numbers[order]))
-        while len(self._levels) > 1 and len(self._levels[-2][0]) < 2 * len(self._levels[-1][0]):
-            (h1, s1), (h2, s2) = self._levels[-2:]
-            h, s = np.concatenate([h1, h2]), np.concatenate([s1, s2])
-            order = np.argsort(h, kind="stable")  # older entries of one hash stay before newer ones
-            self._levels[-2:] = [(h[order], s[order])]
-
-    def find(self, hashes: Hashes) -> Ints:
-        """The highest number of each hash, -1 where it is unknown; shape (n,)."""
-        found = np.full(len(hashes), -1, np.int64)
-        if self._recent:
-            known_of = self._recent.get
-            found = np.array([known_of(one, -1) for one in hashes.tolist()], np.int64)
-        for known, numbers in self._levels:
-            at = np.searchsorted(known, hashes, side="right") - 1
-            hit = (at >= 0) & (known[np.maximum(at, 0)] == hashes)
-            if hit.any():
-                found = np.where(hit, np.maximum(found, numbers[np.maximum(at, 0)]), found)
-        return found
-
-    def forget(self, below: int) -> None:
-        """Drop numbers under `below` once they are more than half of a level; recent ones leave with theirs."""
-        kept: list[tuple[Hashes, Ints]] = []
-        for hashes, numbers in self._levels:
-            keep = numbers >= below
-            if int(keep.sum()) * 2 < len(numbers):
-                hashes, numbers = hashes[keep], numbers[keep]
-            if len(hashes):
-                kept.append((hashes, numbers))
-        self._levels = kept
-
-    def __len__(self) -> int:
-        return sum(len(h) for h, _ in self._levels) + len(self._recent)
+@kernel
+def _entered(
+    kind: npt.NDArray[np.uint8],
+    event_hash: npt.NDArray[np.uint64],
+    order_hash: npt.NDArray[np.uint64],
+    cart_hash: npt.NDArray[np.uint64],
+    occurred_ms: Ints,
+    flags: npt.NDArray[np.uint8],
+    entries: npt.NDArray[Any],
+) -> int:
+    holds = 0
+    for i in range(len(kind)):
+        placed, entry = kind[i] == _PLACED, entries[i]
+        entry["event_hash"], entry["occurred_ms"] = event_hash[i], occurred_ms[i]
+        entry["order_hash"] = order_hash[i] if placed else np.uint64(0)
+        entry["row"], entry["day"], entry["delta"] = -1, _NO_DAY, 0
+        entry["flags"] = _SOLD_AT_ONCE if placed and flags[i] & _AT_ONCE > 0 else 0
+        if _FIRST_CART <= kind[i] <= _LAST_CART:
+            holds |= _CARTS
+        if kind[i] >= _FIRST_FACT:
+            holds |= _FACTS
+        if placed and cart_hash[i] != 0:
+            holds |= _FROM_CARTS
+    return holds
 
 
 @dataclass
@@ -133,13 +114,8 @@ class Journal:
         self.first = 0  # sequence number of the oldest row kept
         self.next = 0
         self.horizon_ms = LONG_AGO
-        self._events, self._orders = HashIndex(), HashIndex()
-        self._forgotten = 0  # what `first` was when the indices last dropped what is no longer kept
+        self.events, self._orders = HashIndex(), HashIndex()  # event and order hash -> sequence number
         self.changed: dict[bytes, bytes | None] = {}
-
-    def seen(self, event_hash: Hashes) -> npt.NDArray[np.bool_]:
-        """Which of these events are in the journal, shape (n,)."""
-        return np.asarray(self._events.find(event_hash) >= self.first)
 
     def placed(self, order_hash: int) -> tuple[int, int, bool] | None:
         """(row, demand day, sold at once) of a placed order line, None where it is unknown or too long ago.
@@ -208,26 +184,29 @@ class Journal:
             or int(self.chunks[0].entries["occurred_ms"].max()) < watermark_ms - self.days_max * DAY_MS
         ):
             gone = self.chunks.popleft()
+            self._forget(gone)
             self.first += len(gone.entries)
             self.horizon_ms = max(self.horizon_ms, int(gone.entries["occurred_ms"].max()))
             self.changed[str(gone.offset).encode()] = None
-        if self.first - self._forgotten > max(RECENT_HASHES, (self.next - self.first) // 8):  # it walks all
-            self._forgotten = self.first
-            self._events.forget(self.first)
-            self._orders.forget(self.first)
+
+    def _forget(self, gone: Chunk) -> None:
+        for index, name in ((self.events, "event_hash"), (self._orders, "order_hash")):
+            hashes = gone.entries[name]
+            some = np.flatnonzero(hashes) if name == "order_hash" else np.arange(len(hashes))
+            index.remove(hashes[some], gone.first + some)
 
     def _take(self, offset: int, entries: npt.NDArray[Any]) -> None:
         numbers = np.arange(self.next, self.next + len(entries), dtype=np.int64)
         late = entries[(entries["flags"] & LATE > 0) & (entries["delta"] != 0)]
         self.chunks.append(Chunk(offset, self.next, entries, late))
         self.next += len(entries)
-        self._events.add(np.ascontiguousarray(entries["event_hash"]), numbers)
+        self.events.add(np.ascontiguousarray(entries["event_hash"]), numbers)
         orders = entries["order_hash"] != 0
         self._orders.add(np.ascontiguousarray(entries["order_hash"][orders]), numbers[orders])
 
     def load(self, fields: dict[bytes, bytes], first: int, horizon_ms: int) -> None:
         """Rebuild from the ledger's section."""
-        self.first = self.next = self._forgotten = first
+        self.first = self.next = first
         self.horizon_ms = horizon_ms
         for name in sorted(fields, key=int):
             self._take(int(name), np.frombuffer(fields[name], ENTRY))

@@ -28,6 +28,7 @@ from agents.planner.lead_times import LEARNT_FROM, Key, LeadTimes, Wait
 from agents.planner.names import Names
 from agents.planner.packing import HOT
 from agents.planner.records import gathered
+from agents.planner.row_index import RowIndex
 from models.demand.contract import Family
 from stream.events.naming import row_key, split_row_key
 
@@ -35,6 +36,9 @@ Rows = npt.NDArray[np.int64]
 Kept = TypeVar("Kept")
 
 FIELDS = HOT.names or ()
+
+# What the fast lane looks at first of a row, in one place of memory: see guards.py; `seen` is in which run of the lane.
+GUARD = np.dtype({"names": ["lo", "hi", "seen"], "formats": ["<i8", "<i8", "<i8"], "itemsize": 32})
 
 # bits of `flags`
 CLOSED_ONCE = 1
@@ -132,6 +136,8 @@ class Shelf:
         self.names: list[tuple[str, str]] = []
         self.keys: list[bytes] = []
         self.index: dict[tuple[str, str], int] = {}
+        self.row_index = RowIndex()
+        self.runs = 0  # of the fast lane
         self.sku_rows: dict[str, list[int]] = {}  # its rows in the order they came
         self.groups: list[list[int]] = []  # the same lists, by number of the SKU
         self.places = Names()
@@ -178,8 +184,10 @@ class Shelf:
     def make_room(self, capacity: int) -> None:
         """Arrays for so many rows, with what is in them."""
 
-        def grown(old: npt.NDArray[Any] | None, shape: tuple[int, ...], dtype: Any, fill: Any = 0) -> npt.NDArray[Any]:
-            new = np.full(shape, fill, dtype) if fill != 0 else np.zeros(shape, dtype)
+        def grown(
+            old: npt.NDArray[Any] | None, shape: tuple[int, ...], dtype: Any, fill: Any = None
+        ) -> npt.NDArray[Any]:
+            new = np.full(shape, fill, dtype) if fill is not None else np.zeros(shape, dtype)
             if old is not None:
                 new[: self.n] = old[: self.n]
             return new
@@ -197,8 +205,7 @@ class Shelf:
         self.lead_pool = grown(at("lead_pool"), (capacity,), np.int64)  # whose lead times are alike: see lead_times.py
         self.inbound = grown(at("inbound"), (capacity,), np.int64)  # of transfers not shipped yet; milli
         self.outbound = grown(at("outbound"), (capacity,), np.int64)
-        self.guard_lo = grown(at("guard_lo"), (capacity,), np.int64, LONG_AGO)
-        self.guard_hi = grown(at("guard_hi"), (capacity,), np.int64, NEVER)
+        self.guard = grown(at("guard"), (capacity,), GUARD, np.array((LONG_AGO, NEVER, 0), GUARD))
         self.fact_zone = grown(at("fact_zone"), (capacity,), np.int64)
         self.sku_number = grown(at("sku_number"), (capacity,), np.int64)
         for one in (self.dues, self.dirty_hot, self.dirty_model, self.dirty_view):

@@ -140,7 +140,8 @@ def decode(frame: bytes, offset: int) -> SkuRecord:
         return _sign(frame, offset)
     body = _HEAD.size + n * _MARK.size
     marks = tuple(Mark(*_MARK.unpack_from(frame, _HEAD.size + i * _MARK.size)) for i in range(n))
-    return SkuRecord(offset, pa.ipc.read_record_batch(pa.py_buffer(frame)[body:], SCHEMA), marks)
+    # a copy, so that every column lies where its numbers may be read as they are
+    return SkuRecord(offset, pa.ipc.read_record_batch(pa.py_buffer(frame[body:]), SCHEMA), marks)
 
 
 def _sign(frame: bytes, offset: int) -> SkuRecord:

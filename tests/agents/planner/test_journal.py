@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.planner.journal import ENTRY, NO_DAY, HashIndex, Journal
+from agents.planner.hashes import HashIndex
+from agents.planner.journal import ENTRY, NO_DAY, Journal
 
 moves = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 50), st.integers(-9, 9)), max_size=12)
 
@@ -42,18 +45,36 @@ def test_an_event_is_known_for_at_least_the_set_number_of_newer_ones(records: li
         journal.append(offset, batch, 0)
         told += hashes
     recent = np.array(told[-most:], np.uint64)
-    assert journal.seen(recent).all()
+    assert (journal.events.find(recent) >= 0).all()
     kept = {int(h) for chunk in journal.chunks for h in chunk.entries["event_hash"]}
-    assert journal.seen(np.arange(1, 31, dtype=np.uint64)).tolist() == [h in kept for h in range(1, 31)]
+    found = journal.events.find(np.arange(1, 31, dtype=np.uint64)) >= 0
+    assert found.tolist() == [h in kept for h in range(1, 31)]
+    assert len(journal.events) == len(kept)
 
 
-@given(st.lists(st.lists(st.integers(0, 99), max_size=9), max_size=30))
-def test_an_index_of_hashes_is_a_dictionary(batches: list[list[int]]) -> None:
-    """The last number added under a hash is found, -1 where there is none."""
-    index, truth, number = HashIndex(), dict[int, int](), 0
-    for batch in batches:
-        numbers = np.arange(number, number + len(batch))
-        index.add(np.array(batch, np.uint64), numbers)
+@given(st.lists(st.tuples(st.lists(st.integers(0, 99), max_size=9), st.integers(0, 20)), max_size=30))
+def test_an_index_of_hashes_is_a_dictionary(batches: list[tuple[list[int], int]]) -> None:
+    """The last number added under a hash is found until that one is removed, -1 where there is none."""
+    index, truth, told = HashIndex(), dict[int, int](), list[int]()
+    for batch, forgotten in batches:
+        numbers = np.arange(len(told), len(told) + len(batch))
+        index.add(spread(batch), numbers)
         truth.update(zip(batch, numbers.tolist(), strict=True))
-        number += len(batch)
-    assert index.find(np.arange(100, dtype=np.uint64)).tolist() == [truth.get(h, -1) for h in range(100)]
+        told += batch
+        index.remove(spread(told[:forgotten]), np.arange(len(told[:forgotten])))
+        truth = {hash: number for hash, number in truth.items() if number >= forgotten}
+        assert index.find(spread(range(100))).tolist() == [truth.get(h, -1) for h in range(100)]
+        assert len(index) == len(truth)
+
+
+def spread(numbers: Iterable[int]) -> np.ndarray:
+    """Hashes of which many want the same place, also the last ones of the table."""
+    return np.array([n // 10 * 4096 * 7 + 4090 + n % 3 + (n << 40) for n in numbers], np.uint64)
+
+
+def test_an_index_of_hashes_grows() -> None:
+    """With more hashes than it was made for, none is lost."""
+    index, hashes = HashIndex(), np.random.default_rng(3).integers(0, 2**63, 20_000, np.uint64)
+    for first in range(0, len(hashes), 999):
+        index.add(hashes[first : first + 999], np.arange(first, min(first + 999, len(hashes))))
+    assert index.find(hashes).tolist() == list(range(20_000))
