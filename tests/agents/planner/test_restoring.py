@@ -41,7 +41,7 @@ def test_a_loaded_shelf_is_the_one_that_was_kept(seed: int) -> None:
 
 def _seen(shelf: Shelf) -> dict[str, object]:
     n = shelf.n
-    arrays = ("hot", "model", "history", "policy", "phase", "guard_lo", "guard_hi", "sku_number", "inbound")
+    arrays = ("hot", "model", "history", "policy", "phase", "sku_number", "inbound")
     seen: dict[str, object] = {name: getattr(shelf, name)[:n].tobytes() for name in arrays}
     seen |= {"names": shelf.names, "index": shelf.index, "groups": shelf.groups, "keys": shelf.keys}
     seen["zones"] = [shelf.zones[zone] for zone in shelf.fact_zone[:n].tolist()]
@@ -49,6 +49,7 @@ def _seen(shelf: Shelf) -> dict[str, object]:
     seen["places"] = [shelf.places[number] for number in shelf.place[:n].tolist()]
     seen["pools"] = [shelf.lead_times.keys[pool] for pool in shelf.lead_pool[:n].tolist()]
     seen["due"] = shelf.dues.at[:n].tolist()
+    seen["guards"] = [shelf.guard[name][:n].tolist() for name in ("lo", "hi")]
     return {**seen, "young": shelf.young, "launches": shelf.launches}
 
 
