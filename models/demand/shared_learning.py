@@ -65,7 +65,7 @@ BINS = 256  # of u / (2 + |u|), u a pooled error in the row's spreads: 0.015 wid
 POOL_KEPT = 1.0 - 1.0 / 150.0
 POOL_LEAST = 100.0  # a segment counts for itself beyond this many errors
 FARTHEST_ERROR = 24.0
-MEAN_LEAST = 1000.0  # horizons until half of their ratio is believed: those seen in full are the quiet ones
+MEAN_KEPT = 1.0 - 1.0 / 50.0  # a mean that wandered off comes back within a quarter of daily, a year of weekly sales
 MEAN_TIMES = 10.0  # of the mean scale: more of one row says little of others
 MOST_CAME = 2.0
 
@@ -130,7 +130,7 @@ def fresh(setting: Setting) -> Shared:
         "lessons": np.zeros(BANDS),
         "usual_error": np.zeros((2, BANDS)),
         "pool": np.zeros((BANDS, SIZES, BINS)),
-        "came": np.zeros((BANDS, SIZES, 3)),
+        "came": np.zeros((BANDS, SIZES, 6)),
         "excess": np.zeros((BANDS, SIZES, 2, setting.experts)),
         "loss": np.zeros((BANDS, SIZES, 2)),
         "lean": np.zeros((BANDS, SIZES, k)),
@@ -319,13 +319,15 @@ def _learn_pool(out: Shared, band: int, lessons: Told, size: Ints, gap: int) -> 
 
 
 def _learn_mean(out: Shared, band: int, lessons: Told, size: Ints, gap: int) -> None:
-    """Sums of what came and of means told, in units over the mean scale of the period's rows, and how many."""
+    """Sums of what came and of means told, their products, and periods: units over a period's mean scale."""
     ones, scale = np.ones(len(size)), lessons["scale"].astype(np.float64)
-    usual = by_group(size, scale, SIZES) / np.maximum(by_group(size, ones, SIZES), 1.0)
+    rows = by_group(size, ones, SIZES)
+    usual = by_group(size, scale, SIZES) / np.maximum(rows, 1.0)
     weight = np.minimum(scale / np.maximum(usual[size], 1e-9), MEAN_TIMES)
     target = np.minimum(lessons["target"].astype(np.float64), FARTHEST)
-    sums = [by_group(size, each, SIZES) for each in (weight * target, weight * lessons["mean"], ones)]
-    out["came"][band] = POOL_KEPT**gap * out["came"][band] + np.stack(sums, axis=1)
+    came, told = (by_group(size, weight * each, SIZES) for each in (target, lessons["mean"].astype(np.float64)))
+    sums = np.stack([came, told, came * came, came * told, told * told, (rows > 0).astype(np.float64)], axis=1)
+    out["came"][band] = MEAN_KEPT**gap * out["came"][band] + sums
 
 
 def _learn_losses(
@@ -466,11 +468,20 @@ def pooled_quantiles(shared: Shared, band: int) -> Floats:
 
 
 def came_over_mean(shared: Shared, band: int) -> Floats:
-    """What came over the means told (SIZES,), drawn to 1 and within MOST_CAME of it."""
-    came, told, count = shared["came"][band].T
+    """What came over the means told (SIZES,), within MOST_CAME of it, believed as far as periods agree.
+
+    Its error is that of a ratio of sums (Cochran 1977, ch. 6) over periods, not rows: those of one period share its
+    shocks, and horizons overlap. Of its distance d from 1 the part d^2 / (d^2 + error^2) is kept.
+    """
+    came, told, squared, crossed, told_squared, periods = shared["came"][band].T
     ratio = np.where(told > 0, came / np.maximum(told, 1e-12), 1.0)
-    ratio = np.clip(ratio, 1.0 / MOST_CAME, MOST_CAME)
-    return np.asarray((count * ratio + MEAN_LEAST) / (count + MEAN_LEAST))
+    spread = np.maximum(squared - 2.0 * ratio * crossed + ratio * ratio * told_squared, 0.0)
+    overlapping = float(BAND_EDGES[band - 1]) if band > 0 else 1.0
+    free = np.maximum(periods - overlapping, 1e-9)
+    error = spread / np.maximum(told, 1e-12) ** 2 * overlapping * periods / free
+    apart = np.clip(ratio, 1.0 / MOST_CAME, MOST_CAME) - 1.0
+    square = apart * apart
+    return np.asarray(1.0 + np.where(periods > overlapping, apart * square / (square + error + 1e-12), 0.0))
 
 
 @cache

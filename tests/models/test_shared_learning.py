@@ -98,6 +98,26 @@ def test_the_cheaper_expert_carries_and_the_other_keeps_a_word():
     assert share[1] == pytest.approx(row_sums.LEAST_SHARE / (1 + row_sums.LEAST_SHARE), rel=0.2)
 
 
+def corrected(seed, missing, shock):
+    """What rows' means are multiplied by, and the plain ratio, after 60 periods in which each brings a shock to all."""
+    rng, shared = np.random.default_rng(seed), FAMILY.fresh_shared()
+    for period in range(60):
+        shared_shock = np.exp(shock * rng.normal() - 0.5 * shock**2)
+        told = lessons(np.ones((200, 1)), (1.0 + missing) * shared_shock * rng.gamma(4.0, 0.25, 200))
+        told["lesson"]["mean"] = 1.0
+        shared = settled(shared, period, told)
+    came, mean = shared["came"][BAND, 1, :2]
+    return shared_learning.came_over_mean(shared, BAND)[1], came / mean
+
+
+def test_a_mean_is_corrected_as_far_as_periods_agree():
+    """A fifth too little in every period is made up for; what shared shocks seem to say is hardly believed."""
+    assert corrected(6, missing=0.2, shock=0.0)[0] == pytest.approx(1.2, rel=0.01)
+    believed, plain = np.array([corrected(seed, missing=0.0, shock=0.8) for seed in range(4)]).T
+    assert np.abs(plain - 1.0).mean() > 0.1
+    assert np.abs(believed - 1.0).mean() < 0.5 * np.abs(plain - 1.0).mean()
+
+
 def test_a_guest_fades_with_age():
     """Half as fresh is about half the weight, and a guest that is gone has none."""
     made = [shares(np.zeros(3), 0.1, np.array([1.0, 1.0, fresh])) for fresh in (1.0, 0.5, 0.0)]
