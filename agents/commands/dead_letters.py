@@ -19,7 +19,7 @@ from agents.commands.parsing import add_command, add_json
 from agents.settings import Settings
 from stream import kafka_address
 from stream.errors import Away, SetupError
-from stream.events.topics import DEAD_LETTERS, full_name
+from stream.events.topics import DEAD_LETTERS, MOST_DEAD_LETTER_BYTES, SOURCES, full_name
 
 SEND_TIMEOUT_S = 30.0
 COLUMNS = ("id", "reason", "topic", "partition", "offset", "at", "key")
@@ -47,7 +47,7 @@ def _add_list(commands: Any) -> None:
 
 
 def _add_show(commands: Any) -> None:
-    parser = add_command(commands, "show", "Show one dead letter whole.", "restock dead-letters show 2-17")
+    parser = add_command(commands, "show", "Show one dead letter whole.", "restock dead-letters show 0-17")
     parser.add_argument("id", help="PARTITION-OFFSET, as `list` shows it")
     add_json(parser)
 
@@ -57,7 +57,7 @@ def _add_resubmit(commands: Any) -> None:
         commands,
         "resubmit",
         "Send dead letters to their topics again, key and bytes unchanged.",
-        "restock dead-letters resubmit 2-17 --value corrected.json",
+        "restock dead-letters resubmit 0-17 --value corrected.json",
         more="""They go to the partition they came from. What was refused for a reason that still holds is refused
         again. A repeat of an event that was accepted meanwhile is recognised by its event_id.""",
     )
@@ -70,7 +70,9 @@ def _add_resubmit(commands: Any) -> None:
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--topic", help="only letters from this topic, such as orders")
+    parser.add_argument(
+        "--topic", choices=tuple(SOURCES), metavar="TOPIC", help="only letters from this topic, such as orders"
+    )
     parser.add_argument("--reason", help="only letters whose reason contains this text")
 
 
@@ -180,7 +182,14 @@ def _send(settings: Settings, letters: list[dict[str, Any]], instead: bytes | No
     """Send them and wait for every acknowledgement; what was done with each. Raises Away where one does not come."""
     from confluent_kafka import KafkaException, Producer
 
-    producer = Producer({**kafka_address.client(settings.brokers), "acks": "all", "enable.idempotence": False})
+    producer = Producer(
+        {
+            **kafka_address.client(settings.brokers),
+            "acks": "all",
+            "enable.idempotence": False,
+            "message.max.bytes": MOST_DEAD_LETTER_BYTES,  # a whole value of 1 MiB is more than the default takes
+        }
+    )
     done: list[dict[str, Any]] = []
 
     def acknowledged(row: dict[str, Any]) -> Any:
@@ -190,22 +199,18 @@ def _send(settings: Settings, letters: list[dict[str, Any]], instead: bytes | No
 
         return note
 
-    for letter in letters:
-        row = {
-            "id": letter["id"],
-            "topic": letter["topic"],
-            "partition": letter["partition"],
-            "reason": letter["reason"],
-        }
-        done.append(row | {"done": "failed: not acknowledged", "new_offset": None})
-        producer.produce(
-            full_name(settings.namespace, letter["topic"]),
-            key=_bytes(letter["key"]),
-            value=_bytes(letter["value"]) if instead is None else instead,
-            partition=letter["partition"],
-            on_delivery=acknowledged(done[-1]),
-        )
     try:
+        for letter in letters:
+            row = {name: letter[name] for name in ("id", "topic", "partition", "reason")}
+            done.append(row | {"done": "failed: not acknowledged", "new_offset": None})
+            value = _bytes(letter["value"]) if instead is None else instead
+            name, key, note = full_name(settings.namespace, letter["topic"]), _bytes(letter["key"]), done[-1]
+            while True:
+                try:
+                    producer.produce(name, value, key, letter["partition"], on_delivery=acknowledged(note))
+                    break
+                except BufferError:  # librdkafka holds 100,000: wait for some of them
+                    producer.poll(0.1)
         producer.flush(SEND_TIMEOUT_S)
     except KafkaException as error:
         raise Away("could not send dead letters again", str(error), "restock doctor") from error

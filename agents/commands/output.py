@@ -60,12 +60,19 @@ def table(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
 
 
 def word(value: Any) -> str:
-    """A value in a cell: `-` for nothing, whole numbers without a fraction."""
+    """A value in a cell: `-` for nothing, whole numbers without a fraction, control characters as escapes.
+
+    >>> word("a\\tb"), word(2.0), word(None)
+    ('a\\\\tb', '2', '-')
+    """
     if value is None:
         return "-"
     if isinstance(value, float):
         return f"{value:,.3f}".rstrip("0").rstrip(".")
-    return str(value)
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:

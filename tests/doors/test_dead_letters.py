@@ -14,6 +14,7 @@ from agents.commands import tail
 from agents.commands.dead_letters import COLUMNS
 from agents.installation import installation
 from agents.settings import Settings
+from stream import kafka_address
 from stream.errors import SetupError
 from stream.events.cloudevents import dead_letter
 from stream.transport import topics_admin
@@ -136,6 +137,34 @@ def test_what_cannot_be_done_is_refused_and_nothing_is_sent(
     assert cli.main(["dead-letters", *words]) == 2
     assert says in capsys.readouterr().err
     assert sent(settings, "orders") == []
+
+
+def test_a_record_near_the_largest_is_sent_again(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """Kept whole, it has more bytes than a producer takes unless it is told."""
+    whole = b"y" * 1_020_000
+    letter = dead_letter("orders", 2, 3, AT_MS, None, whole, "not_json", "")
+    producer = Producer({"bootstrap.servers": settings.brokers, "message.max.bytes": 8 << 20})
+    producer.produce(f"{settings.namespace}.dead-letters", letter.value, letter.key, 0, headers=list(letter.headers))
+    assert producer.flush(10) == 0
+    assert [row["done"] for row in run(capsys, "resubmit", "0-4")] == ["sent"]
+    assert sent(settings, "orders") == [(2, None, whole)]
+
+
+def test_more_letters_than_the_client_holds_are_sent(
+    settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where its queue is full, it is waited for."""
+    told = kafka_address.client
+    monkeypatch.setattr(kafka_address, "client", lambda b: told(b) | {"queue.buffering.max.messages": 1})
+    done = run(capsys, "resubmit", "0-0", "0-1")
+    assert [row["done"] for row in done] == ["sent", "sent"]
+
+
+def test_a_topic_that_has_no_dead_letters_is_no_typing_error(settings: Settings) -> None:
+    """`order` is no topic: it would list none, as if none were refused."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["dead-letters", "list", "--topic", "order"])
+    assert ended.value.code == 2
 
 
 def test_an_installation_without_topics_says_how_to_make_them(neighbours: Neighbours) -> None:
