@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import orjson
+
 from agents.planner.keeping import begun_with, load
 from agents.planner.shelf import Shelf
 from agents.settings import Settings
@@ -35,3 +39,25 @@ async def shelves(settings: Settings, *more: str) -> list[Shelf]:
             "check RESTOCK_NAMESPACE; a worker must have run",
         )
     return found
+
+
+def shelves_begun(settings: Settings, meta: Mapping[bytes, bytes]) -> int:
+    """How many shelves the ledger was begun with, by any shelf's `fixed`; as set where it was not begun.
+
+    >>> from agents.settings import load
+    >>> shelves_begun(load(shelves=4), {b"fixed": b'{"shelves": 8}'})
+    8
+    """
+    fixed = orjson.loads(meta.get(b"fixed", b"{}"))
+    return int(fixed.get("shelves", settings.shelves))
+
+
+def require_all_shelves(settings: Settings, meta: Mapping[bytes, bytes]) -> None:
+    """Raise SetupError where RESTOCK_SHELVES is not what the ledger was begun with: some would be left out."""
+    begun = shelves_begun(settings, meta)
+    if begun != settings.shelves:
+        raise SetupError(
+            f"RESTOCK_SHELVES is {settings.shelves}, the ledger was begun with {begun}",
+            "some shelves would be left out, or are none",
+            f"set RESTOCK_SHELVES={begun} where this runs, as for the workers",
+        )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import logging
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import orjson
@@ -20,6 +22,7 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS
 from agents.abilities import has_transactions
 from agents.clock import now_ms
 from agents.commands.doctor import Finding
+from agents.commands.ledger import standing
 from agents.installation import installation
 from agents.planner.keeping import MOVING
 from agents.settings import Settings
@@ -27,7 +30,7 @@ from stream import kafka_address
 from stream.errors import Away
 from stream.events.instants import text_from_ms
 from stream.events.kinds import Source
-from stream.events.topics import BY_NAME, full_name, partitions
+from stream.events.topics import BY_NAME, SKU_EVENTS, full_name, partitions
 from stream.ledger.client import Slots, address_of, primaries
 from stream.ledger.office import REFIT, Book, RedisOffice
 from stream.ledger.redis_ledger import RedisLedger
@@ -36,6 +39,7 @@ from stream.transport import topics_admin
 ANSWER_S = 10.0
 SKEW_WARN_MS = 1_000  # marks follow the wall clock to about a second
 SKEW_FAIL_MS = 60_000  # half the default lateness: events of a well-timed till would be late
+STILL_S = 3.0  # a worker polls many times a second; a long poll takes a second or two
 OLDEST_REDIS = (6, 2)
 
 _silent = logging.getLogger("restock.doctor.librdkafka")
@@ -235,6 +239,36 @@ def _unlike(shape: dict[str, Any], settings: Settings) -> Iterator[str]:
             yield f"it was begun with {begun} partitions of {source.topic}, the settings say {now}"
 
 
+def reading(settings: Settings) -> Iterator[Finding]:
+    """Does somebody read what is published, in every partition? Nothing is said where `topics` says it all."""
+    if any(topic.differences() for topic in topics_admin.describe(installation(settings))):
+        return
+    before = asyncio.run(standing(settings))
+    if gone := [f"{row['gone']:,} of {row['topic']} partition {row['partition']}" for row in before if row["gone"]]:
+        what = f"records were deleted before they were read: {', '.join(gone)}"
+        yield Finding("fail", "reading", what, "`restock ledger accept-loss` goes on behind them")
+    if not any(_waits(row) for row in before):
+        yield Finding("ok", "reading", "everything published was read")
+        return
+    time.sleep(STILL_S)
+    after = asyncio.run(standing(settings))
+    still = [now for then, now in zip(before, after, strict=True) if _waits(then) and now["ledger"] == then["ledger"]]
+    if not still:
+        yield Finding("ok", "reading", "what waits is being read")
+    for topic, rows in groupby(still, lambda row: row["topic"]):
+        told = [f"{_waits(row):,} in partition {row['partition']}" for row in rows]
+        what = f"records of {topic} that nobody read within {STILL_S:g} s: {', '.join(told)}"
+        yield Finding("warn", "reading", what, "is a worker running, with RESTOCK_WORK for this topic? See its log")
+
+
+def _waits(row: dict[str, Any]) -> int:
+    """Records of a partition that are there to be read."""
+    if row["ledger"] is not None:
+        return max(int(row["end"]) - max(int(row["ledger"]), int(row["begin"])), 0)
+    ours = 1 if row["topic"] == SKU_EVENTS.name else 0  # `topics create` begins a log with its version
+    return max(int(row["end"] - row["begin"]) - ours, 0)
+
+
 def slow_lane(settings: Settings) -> Iterator[Finding]:
     """Are heavier models fitted, and what came of it last?"""
     book = asyncio.run(_refits(settings))
@@ -289,4 +323,4 @@ def _client(settings: Settings) -> dict[str, Any]:
     return {**kafka_address.client(settings.brokers), "logger": _silent, "socket.timeout.ms": int(ANSWER_S * 1000)}
 
 
-ALL = [broker, topics, transactions, ledger_store, ledger_shape, slow_lane]
+ALL = [broker, topics, transactions, ledger_store, ledger_shape, reading, slow_lane]

@@ -110,6 +110,15 @@ async def _run(args: argparse.Namespace, settings: Settings) -> int:
         await ledger.close()
 
 
+async def standing(settings: Settings) -> list[dict[str, Any]]:
+    """One row a partition, as `restock ledger show` has it. Raises Away."""
+    ledger = RedisLedger(settings.redis_url, settings.namespace, command_s=settings.redis_timeout_ms / 1000)
+    try:
+        return [row async for row in _standing(settings, ledger)]
+    finally:
+        await ledger.close()
+
+
 async def _standing(settings: Settings, ledger: RedisLedger) -> Any:
     """One row a partition: where its log begins and ends, and where the ledger is."""
     counts = (settings.source_partitions, settings.fact_partitions, settings.shelves)

@@ -12,6 +12,7 @@ from typing import Any
 from agents.commands.output import show
 from agents.commands.parsing import add_command, add_json
 from agents.settings import Settings
+from stream.errors import SetupError
 
 COLUMNS = ("taken_at", "shelf", "rows", "offset", "bytes", "release")
 SHELF_S = 60.0  # a shelf is one answer of Redis: 250,000 rows are 500 MB
@@ -51,13 +52,14 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.action == "list":
         rows = [_row(manifest, entry) for _, manifest in store.snapshots() for entry in manifest.shelves]
         show(rows, args.json, COLUMNS)
+        if not rows:
+            print(f"no snapshot of namespace {settings.namespace} in {args.store}", file=sys.stderr)
         return 0 if rows else 1
     return asyncio.run(_take(args, settings, store))
 
 
 async def _take(args: argparse.Namespace, settings: Settings, store: Any) -> int:
     from agents.snapshots.take import take
-    from stream.errors import SetupError
     from stream.ledger.redis_ledger import RedisLedger
 
     if args.keep < 1:
@@ -65,6 +67,12 @@ async def _take(args: argparse.Namespace, settings: Settings, store: Any) -> int
     ledger = RedisLedger(settings.redis_url, settings.namespace, command_s=SHELF_S, timeout_s=2 * SHELF_S)
     try:
         _, manifest = await take(settings, ledger, store, lambda line: print(line, file=sys.stderr))
+    except OSError as error:
+        raise SetupError(
+            f"could not write a snapshot to {args.store}",
+            str(error),
+            "a directory we may write to, with room; older ones are as they were",
+        ) from error
     finally:
         await ledger.close()
     for gone in store.prune(args.keep):

@@ -9,6 +9,7 @@ from typing import Any
 
 from agents.commands.output import show, word
 from agents.commands.parsing import add_command, add_json
+from agents.held import shelves_begun
 from agents.settings import Settings
 from stream.errors import SetupError
 from stream.events.naming import row_key
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 async def _run(args: argparse.Namespace, settings: Settings) -> int:
     ledger = RedisLedger(settings.redis_url, settings.namespace, timeout_s=settings.redis_timeout_ms / 1000)
     try:
-        shelves = await ledger.shelves() if args.sku is None else [shelf_of(args.sku, settings.shelves)]
+        shelves = await ledger.shelves() if args.sku is None else [await _shelf_of(args.sku, settings, ledger)]
         peeks = [(shelf, await ledger.peek(shelf, _wanted(args))) for shelf in shelves]
     finally:
         await ledger.close()
@@ -78,6 +79,12 @@ async def _run(args: argparse.Namespace, settings: Settings) -> int:
     else:
         show(rows, args.json, COLUMNS)
     return 0
+
+
+async def _shelf_of(sku: str, settings: Settings, ledger: RedisLedger) -> int:
+    """By the number of shelves the ledger was begun with, whatever RESTOCK_SHELVES says here."""
+    meta = (await ledger.peek(0, {"meta": [b"fixed"]})).sections["meta"]
+    return shelf_of(sku, shelves_begun(settings, meta))
 
 
 def _print_explained(row: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from agents.commands.output import show
 from agents.commands.parsing import add_command, add_json
+from agents.held import require_all_shelves
 from agents.planner import versions
 from agents.settings import Settings
 from agents.version import installed_version
@@ -82,7 +83,8 @@ async def _run(args: argparse.Namespace, settings: Settings) -> int:
 async def _standing(settings: Settings, ledger: RedisLedger) -> list[Standing]:
     found = []
     for shelf in range(settings.shelves):
-        meta = (await ledger.peek(shelf, {"meta": [b"version", b"deciding"]})).sections["meta"]
+        meta = (await ledger.peek(shelf, {"meta": [b"version", b"deciding", b"fixed"]})).sections["meta"]
+        require_all_shelves(settings, meta)
         readers = int(meta.get(b"version", b"0"))
         found.append(Standing(shelf, int(meta.get(b"deciding", readers)), readers))
     return found

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from agents.clock import now_ms
+from agents.held import require_all_shelves
 from agents.planner.keeping import MOVING, REBUILDING
 from agents.settings import Settings
 from agents.snapshots.store import FORMAT, Manifest, Store
@@ -19,7 +20,7 @@ from stream.ledger.redis_ledger import RedisLedger
 async def take(
     settings: Settings, ledger: RedisLedger, store: Store, say: Callable[[str], None]
 ) -> tuple[Path, Manifest]:
-    """Copy every shelf that was begun; returns where it is. Raises SetupError where there is none.
+    """Copy every shelf that was begun; returns where it is. Raises SetupError where there is none, or not all are read.
 
     Positions of intake are read before the shelves: what they say was read is in the log, whatever comes after.
     """
@@ -29,6 +30,7 @@ async def take(
     for shelf in range(settings.shelves):
         copy = await ledger.copy(shelf)
         if meta := copy.sections.get("meta"):
+            require_all_shelves(settings, meta)
             _require_whole(shelf, meta)
             entries.append(draft.add(copy))
             say(f"shelf {shelf}: {entries[-1].rows:,} rows as of offset {copy.place.offset:,}")

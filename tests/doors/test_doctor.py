@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import orjson
 import pytest
 import redis
+from confluent_kafka import Producer
 
 from agents import abilities, cli
 from agents.commands import checks
@@ -61,8 +62,23 @@ def test_a_new_installation_lacks_only_its_topics(settings: Settings) -> None:
         "durability": "ok",
         "clocks": "ok",
         "ledger": "ok",
+        "reading": "ok",
         "slow lane": "ok",
     }
+
+
+def test_records_that_nobody_reads_are_seen(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no worker runs, or none of the right RESTOCK_WORK: by topic and partition, with how many there are."""
+    topics_admin.create(installation(settings))
+    monkeypatch.setattr(checks, "STILL_S", 0.1)
+    producer = Producer({"bootstrap.servers": settings.brokers})
+    for _ in range(3):
+        producer.produce(f"{settings.namespace}.orders", b"{}", partition=2)
+    assert producer.flush(10) == 0
+    [found] = checks.reading(settings)
+    assert (found.level, found.about) == ("warn", "reading")
+    assert "orders" in found.what
+    assert "in partition 2" in found.what
 
 
 def test_the_exit_code_and_json_say_whether_something_fails(

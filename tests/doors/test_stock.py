@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,3 +117,25 @@ def test_it_takes_either_a_sku_or_all(words: list[str], capsys: pytest.CaptureFi
     """Neither and both are refused."""
     assert cli.main(["stock", *words]) == 2
     assert "either a SKU or --all" in capsys.readouterr().err
+
+
+def test_a_sku_is_found_where_the_ledger_has_it_whatever_is_set_here(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A terminal without RESTOCK_SHELVES looked on another shelf and knew nothing of it."""
+    monkeypatch.setenv("RESTOCK_SHELVES", "16")
+    sku = next(name for name in SKUS if shelf_of(name, 16) != 0 and any(r["sku"] == name for r in expected(shelf)))
+    assert {row["sku"] for row in printed(capsys, sku)} == {sku}
+
+
+def test_a_snapshot_of_some_of_the_shelves_is_refused(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would push whole ones out of the store; the error names what to set. Where none is, `list` says so."""
+    monkeypatch.setenv("RESTOCK_SHELVES", "2")
+    assert cli.main(["snapshot", "take", "--store", str(tmp_path)]) == 2
+    assert "set RESTOCK_SHELVES=1" in capsys.readouterr().err
+    assert cli.main(["snapshot", "list", "--store", str(tmp_path)]) == 1
+    assert "no snapshot of namespace" in capsys.readouterr().err
+    assert cli.main(["snapshot", "take", "--store", "/proc/nowhere"]) == 2
+    assert "could not write a snapshot to /proc/nowhere" in capsys.readouterr().err
