@@ -112,7 +112,7 @@ async def _run(args: argparse.Namespace, settings: Settings) -> int:
 
 async def standing(settings: Settings) -> list[dict[str, Any]]:
     """One row a partition, as `restock ledger show` has it. Raises Away."""
-    ledger = RedisLedger(settings.redis_url, settings.namespace, command_s=settings.redis_timeout_ms / 1000)
+    ledger = RedisLedger(settings.redis_url, settings.namespace, timeout_s=settings.redis_timeout_ms / 1000)
     try:
         return [row async for row in _standing(settings, ledger)]
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,9 @@ from stream import kafka_address
 from stream.errors import Away, SetupError
 
 TIMEOUT_S = 10.0
+_silent = logging.getLogger("restock.tail.librdkafka")  # what it says of a broker that is away, we say once
+_silent.addHandler(logging.NullHandler())
+_silent.propagate = False
 AFTER_END_S = 0.5  # some brokers report an end one record short: after the end, wait this long for one more
 
 
@@ -54,7 +58,8 @@ def follow(brokers: str, topics: list[str], from_end: bool = False) -> Consumer:
             "isolation.level": "read_committed",
             "auto.offset.reset": "earliest",
             "fetch.wait.max.ms": 100,
-        }
+        },
+        logger=_silent,
     )
     try:
         parts = [part for topic in topics for part in _partitions(consumer, brokers, topic)]
