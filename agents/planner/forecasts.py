@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from functools import lru_cache
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -47,19 +48,19 @@ def made(shelf: Shelf, rows: Rows, before: npt.NDArray[np.void], wanted: Wanted,
     texts = [_texts(*moment) for moment in moments]
     keys = list(map(shelf.keys.__getitem__, numbers.tolist()))
     names, name_ends = forecast_text.names(keys)
-    explained = shelf.family.explain(gathered(shelf.model, numbers), shelf.commons.shared)
-    horizons = [j for j in range(wanted.days.shape[1]) if j != _IMMINENT]
-    sums = np.concatenate([wanted.made.mean_sum_units[:, :, None], wanted.made.quantile_sum_units], axis=2)
+    horizons = np.delete(np.arange(wanted.days.shape[1]), _IMMINENT)
+    look, place = wanted.made, np.ix_(some, horizons)
+    sums = np.concatenate([look.mean_sum_units[place][:, :, None], look.quantile_sum_units[place]], axis=2)
     data = forecast_text.write(
-        _phrases(explained.experts, tuple(wanted.levels.tolist())),
+        _phrases(look.experts, tuple(wanted.levels.tolist())),
         forecast_text.Told(
             forecast_text.packed([text.encode() for pair in texts for text in pair]).reshape(len(texts), -1),
             which,
             names,
             name_ends,
-            wanted.days[some][:, horizons],
-            sums[some][:, horizons],
-            explained.weights,
+            wanted.days[place],
+            sums,
+            look.weights[some],
             wanted.cycles[some],
             wanted.rate_day[some],
             wanted.days[some, 0],
@@ -67,9 +68,8 @@ def made(shelf: Shelf, rows: Rows, before: npt.NDArray[np.void], wanted: Wanted,
     )
     out = list[Outgoing]()
     for i, ((at, _), (as_of, _)) in enumerate(zip(moments, texts, strict=True)):
-        mine = np.flatnonzero(which == i).tolist()
-        told = messages.Forecasts(shelf, f"{cause}-{at}", as_of)
-        out += told.messages([keys[k] for k in mine], [data[k] for k in mine])
+        told, mine = messages.Forecasts(shelf, f"{cause}-{at}", as_of), (which == i).tolist()
+        out += told.messages(list(compress(keys, mine)), compress(data, mine))
     return out
 
 

@@ -82,11 +82,27 @@ def _overstock(h: Any, share: float, lo: int, hi: int) -> tuple[int, int]:
 
 
 @kernel
+def _clears(h: Any) -> bool:
+    """Whether an alert that is open holds no more, hysteresis aside."""
+    available, point = h["on_hand"] - h["allocated"], h["reorder_point"]
+    low = point > 0 and available + h["in_transit"] + h["confirmed"] <= point
+    soon = 0 < available < h["imminent_point"]
+    out = available < 0 or (available == 0 and h["demand_rate"] > 0)
+    over = h["over_point"] < _NEVER and available + h["in_transit"] + h["on_order"] > h["over_point"]
+    return bool(
+        (not low and _severity(h, _LOW) > 0)
+        or (not soon and _severity(h, _SOON) > 0)
+        or (not out and _severity(h, _OUT) > 0)
+        or (not over and _severity(h, _OVER) > 0)
+    )
+
+
+@kernel
 def _closes(h: Any, policy: Any, orderable: bool, position: int) -> bool:
     """Whether a closing may withdraw, clear, or order where that waits for its day: as `row.Row.reviews`."""
     if h["proposed"] > 0 and (position > h["reorder_point"] or not orderable):
         return True
-    if h["alerting"] > 0:
+    if h["alerting"] > 0 and _clears(h):
         return True
     if not orderable or policy["periodic"] == 0 or h["day"] % max(np.int64(policy["review_days"]), 1) != 0:
         return False

@@ -135,6 +135,8 @@ class Baseline:
             np.stack([mean for mean, _ in made], axis=1),
             np.stack([quantile for _, quantile in made], axis=1),
             state[:, CYCLES].astype(np.int64),
+            NAMES,
+            np.stack(weights, axis=1),
         )
 
     def explain(self, state: State, shared: Shared) -> Explanation:  # noqa: ARG002 experts are weighed a row

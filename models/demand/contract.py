@@ -123,12 +123,15 @@ class Outlook:
 
     `mean_period_units` (n,) is the mean of one average period, `mean_sum_units` (n, J) the mean of demand summed over
     each horizon, `quantile_sum_units` (n, J, K) its quantiles, `cycles` (n,) how many horizons' errors were learnt.
+    `experts` (E,) by name carry each row's first horizon by `weights` (n, E).
     """
 
     mean_period_units: Floats
     mean_sum_units: Floats
     quantile_sum_units: Floats
     cycles: Ints
+    experts: tuple[str, ...]
+    weights: Floats
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,11 @@ class Online:
         """Horizons a row learns at once."""
         return len(self.slots)
 
+    @property
+    def experts(self) -> tuple[str, ...]:
+        """Who may carry a row, by name."""
+        return ("regression", "pooled errors", *self.guests)
+
     def fresh(self, phase: IntsLike) -> State:
         """State of rows nobody has seen demand of: forecast 0."""
         state = np.zeros(len(phase), self.row)
@@ -124,7 +129,7 @@ class Online:
     ) -> Outlook:
         """The distribution of demand summed over each of `horizons` (n, J) after `period` (n,)."""
         horizons, n = _ints(horizons), len(state)
-        one, mean = np.empty(n), np.empty(horizons.shape)
+        one, mean, share = np.empty(n), np.empty(horizons.shape), np.zeros((n, self.setting.experts))
         quantile = np.empty((*horizons.shape, len(levels)))
         row_loops.look(
             self.known(shared),
@@ -137,8 +142,9 @@ class Online:
             one,
             mean,
             quantile,
+            share,
         )
-        return Outlook(one, mean, quantile, state["head"]["cycles"][:, 0].astype(np.int64))
+        return Outlook(one, mean, quantile, state["head"]["cycles"][:, 0].astype(np.int64), self.experts, share)
 
     def features(
         self, state: State, shared: Shared, period: IntsLike, horizon: IntsLike, ahead: Ahead
@@ -169,10 +175,10 @@ class Online:
         row_loops.carriers(
             self.known(shared), self._desk(none), np.zeros((0, 1)), self._rows(state), share, loss, fresh
         )
-        names, as_of = ("regression", "pooled errors", *self.guests), state["guest"]["as_of"]
+        as_of = state["guest"]["as_of"]
         never = np.concatenate([np.zeros((len(state), sums.FIRST_GUEST), bool), as_of == ABSENT], axis=1)
         kinds = np.where(fresh > 0, 0, np.where(never, 1, 2))
-        return Explanation(names, share, loss, _why_out(kinds))
+        return Explanation(self.experts, share, loss, _why_out(kinds))
 
     def heard(self, state: State) -> Ints:
         """As of which period each guest spoke last of each row (n, G); ABSENT: never."""

@@ -415,10 +415,12 @@ def look(
     one: Floats,
     mean: Floats,
     quantile: Floats,
+    share: Floats,
 ) -> None:
     """Mean of a period into `one` (n,), of sums over `horizons` (n, J) into `mean`, their quantiles (n, J, Q).
 
     `asked` (Q, 3): the place of each level among LEVELS, the part of the way to the next, and 1 where it is mirrored.
+    Experts' shares of the first horizon go into `share` (n, E).
     """
     for i in range(len(period)):
         take(known.shape, rows, i, at)
@@ -426,6 +428,12 @@ def look(
         born = at.w[BOUGHT] > 0
         one[i] = levels.middle_rate(at.w) if born else 0.0
         for j in range(horizons.shape[1]):
+            same = _same_before(horizons[i], j)
+            if same < j:  # a lead time of a week, and the week that is told anyway
+                mean[i, j] = mean[i, same]
+                for q in range(len(asked)):
+                    quantile[i, j, q] = quantile[i, same, q]
+                continue
             horizon = max(1, min(horizons[i, j], LONGEST))
             view, middle = tell(
                 known, rows, i, at, nearest_head(known.shape, rows, i, horizon), period[i], horizon, steps
@@ -434,6 +442,17 @@ def look(
             units = view.scale * stretch if born else 0.0
             mean[i, j] = middle * units
             at_levels(at.final, asked, units, levels.counts(at.w), quantile[i, j])
+            for e in range(len(at.share) if j == 0 else 0):
+                share[i, e] = at.share[e]
+
+
+@piece
+def _same_before(horizons: Ints, j: int) -> int:
+    """The first place of the same horizon."""
+    place = 0
+    while horizons[place] != horizons[j]:
+        place += 1
+    return place
 
 
 @piece

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import repeat
 from typing import Any
 
@@ -37,8 +38,13 @@ def outgoing_event(
     (b'{"a":2,"b":1}', b'1970-01-01T00:00:00.000Z')
     """
     value = orjson.dumps(data, option=orjson.OPT_SORT_KEYS)
-    envelope = Envelope(topic, type, source, text_from_ms(time_ms))
-    return envelope.message(key.encode(), id, printable(subject).encode(), value)
+    return _envelope(topic, type, source, time_ms).message(key.encode(), id, printable(subject).encode(), value)
+
+
+@lru_cache(maxsize=1_024)
+def _envelope(topic: str, type: str, source: str, time_ms: int) -> Envelope:
+    """At a close all messages are of one moment."""
+    return Envelope(topic, type, source, text_from_ms(time_ms))
 
 
 class Envelope:
@@ -53,9 +59,9 @@ class Envelope:
         headers = (_VERSION, ("ce_id", id.encode()), *self._said, ("ce_subject", subject), _JSON)
         return Outgoing(self._topic, key, value, headers)
 
-    def messages(self, keys: Sequence[bytes], ids: Iterable[str], values: Iterable[bytes]) -> list[Outgoing]:
+    def messages(self, keys: Sequence[bytes], ids: Iterable[bytes], values: Iterable[bytes]) -> list[Outgoing]:
         """Many of them, each about its own key, in columns: a third of what they take one by one."""
-        names = zip(repeat("ce_id"), map(str.encode, ids))
+        names = zip(repeat("ce_id"), ids)
         headers = zip(repeat(_VERSION), names, *map(repeat, self._said), zip(repeat("ce_subject"), keys), repeat(_JSON))
         return list(map(Outgoing, repeat(self._topic), keys, values, headers))
 

@@ -116,4 +116,4 @@ def test_many_messages_are_what_each_would_be() -> None:
     envelope = Envelope("forecasts", "restock.forecast.made", "/restock/x", "2026-01-01T00:00:00.000Z")
     keys, ids, values = [b"A@1", b"B@2"], ["i1", "i2"], [b"{}", b"[]"]
     each = [envelope.message(key, id, key, value) for key, id, value in zip(keys, ids, values, strict=True)]
-    assert envelope.messages(keys, ids, values) == each
+    assert envelope.messages(keys, map(str.encode, ids), values) == each
