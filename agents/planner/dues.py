@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from agents.planner.config import NEVER
+from models.demand.compiled import kernel
 
 Ints = npt.NDArray[np.int64]
 
@@ -37,6 +40,10 @@ class Dues:
         self.at[rows] = at
         np.minimum.at(self._least, rows // BLOCK, at)
 
+    def refresh(self, hot: npt.NDArray[Any], rows: Ints, interval_ms: int) -> None:
+        """Rows are due as their day ends, at their timer, or when a changed position may be told (0: not for that)."""
+        _refresh(hot, rows, interval_ms, self.at, self._least)
+
     def any_by(self, instant: int) -> bool:
         """Whether any row is due by an instant."""
         for block in np.flatnonzero(self._least <= instant).tolist():
@@ -52,3 +59,17 @@ class Dues:
         self._least[blocks] = at.min(axis=1)
         found, place = np.nonzero(at <= instant)
         return np.asarray(blocks[found] * BLOCK + place)
+
+
+_BLOCK = BLOCK
+
+
+@kernel
+def _refresh(hot: npt.NDArray[Any], rows: Ints, interval_ms: int, due: Ints, least: Ints) -> None:
+    for number in rows:
+        row = hot[number]
+        at = min(row["day_end_ms"], row["timer_ms"])
+        if interval_ms > 0 and row["as_of_offset"] > row["sent_offset"]:
+            at = min(at, row["sent_ms"] + interval_ms)
+        due[number] = at
+        least[number // _BLOCK] = min(least[number // _BLOCK], at)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agents.planner.config import DAY_MS, LONG_AGO
-from agents.planner.hashes import HashIndex
+from agents.planner.hashes import HashIndex, place_of
 from models.demand.compiled import kernel
 from stream.events.kinds import Flag, Kind
 
@@ -75,6 +75,28 @@ def _entered(
     return holds
 
 
+_SIGNED = np.dtype([(name, str(ENTRY[name]).replace("u8", "i8")) for name in ENTRY.names or ()])
+_LATE, _EVER = LATE, LONG_AGO
+
+
+@kernel
+def _numbered(entries: npt.NDArray[Any], first: int, events: Ints, orders: Ints) -> tuple[int, int, bool, int]:
+    """Put the entries' hashes into both tables; how many are new there, whether any is late, when the last occurred."""
+    new_events, new_orders, late, last_ms = 0, 0, False, _EVER
+    for i in range(len(entries)):
+        entry, number = entries[i], first + i + 1
+        at = place_of(events, entry["event_hash"])
+        new_events += events[at, 1] == 0
+        events[at, 0], events[at, 1] = entry["event_hash"], number
+        if entry["order_hash"] != 0:
+            at = place_of(orders, entry["order_hash"])
+            new_orders += orders[at, 1] == 0
+            orders[at, 0], orders[at, 1] = entry["order_hash"], number
+        late |= entry["flags"] & _LATE > 0
+        last_ms = max(last_ms, entry["occurred_ms"])
+    return new_events, new_orders, late, last_ms
+
+
 @dataclass
 class Chunk:
     """The rows of one `sku-events` record."""
@@ -83,6 +105,7 @@ class Chunk:
     first: int  # sequence number of its first row
     entries: npt.NDArray[Any]
     late: npt.NDArray[Any]  # of these, the late ones that moved stock
+    last_ms: int  # when the latest of them occurred
 
 
 class LateMove(NamedTuple):
@@ -181,12 +204,12 @@ class Journal:
             self.changed[str(offset).encode()] = entries.tobytes()
         while self.chunks and (
             self.next - self.first - len(self.chunks[0].entries) >= self.rows_max
-            or int(self.chunks[0].entries["occurred_ms"].max()) < watermark_ms - self.days_max * DAY_MS
+            or self.chunks[0].last_ms < watermark_ms - self.days_max * DAY_MS
         ):
             gone = self.chunks.popleft()
             self._forget(gone)
             self.first += len(gone.entries)
-            self.horizon_ms = max(self.horizon_ms, int(gone.entries["occurred_ms"].max()))
+            self.horizon_ms = max(self.horizon_ms, gone.last_ms)
             self.changed[str(gone.offset).encode()] = None
 
     def _forget(self, gone: Chunk) -> None:
@@ -196,13 +219,16 @@ class Journal:
             index.remove(hashes[some], gone.first + some)
 
     def _take(self, offset: int, entries: npt.NDArray[Any]) -> None:
-        numbers = np.arange(self.next, self.next + len(entries), dtype=np.int64)
-        late = entries[(entries["flags"] & LATE > 0) & (entries["delta"] != 0)]
-        self.chunks.append(Chunk(offset, self.next, entries, late))
+        for index in (self.events, self._orders):
+            index.make_room(len(entries))
+        signed = entries.view(_SIGNED)
+        signed.flags.writeable = False
+        events, orders, late, last_ms = _numbered(signed, self.next, self.events.table, self._orders.table)
+        self.events.took(events)
+        self._orders.took(orders)
+        moved = entries[(entries["flags"] & LATE > 0) & (entries["delta"] != 0)] if late else entries[:0]
+        self.chunks.append(Chunk(offset, self.next, entries, moved, last_ms))
         self.next += len(entries)
-        self.events.add(np.ascontiguousarray(entries["event_hash"]), numbers)
-        orders = entries["order_hash"] != 0
-        self._orders.add(np.ascontiguousarray(entries["order_hash"][orders]), numbers[orders])
 
     def load(self, fields: dict[bytes, bytes], first: int, horizon_ms: int) -> None:
         """Rebuild from the ledger's section."""

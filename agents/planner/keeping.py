@@ -75,7 +75,7 @@ def meta(shelf: Shelf) -> dict[bytes, bytes]:
     return {
         **version_fields(shelf.readers, shelf.version),
         **shelf.commons.meta(),
-        b"fixed": _json(shelf.config.fixed()),
+        b"fixed": shelf.kept_meta.get(b"fixed") or _json(shelf.config.fixed()),
         b"marks": _json({f"{s}:{p}": m for (s, p), m in sorted(shelf.marks.items())}),
         b"high_water": _json({f"{s}:{p}": v for (s, p), v in sorted(shelf.high_water.items())}),
         b"watermark_ms": str(shelf.watermark_ms).encode(),

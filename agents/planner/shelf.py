@@ -372,6 +372,8 @@ class Shelf:
 
     def pack_model(self, rows: Rows) -> dict[bytes, bytes | None]:
         """Packed model values: version u8, closed days, forecaster state."""
+        if len(rows) == 0:  # as with every record but those that close days
+            return {}
         packed = packing.models(self.version, self.family, self.history[rows], gathered(self.model, rows))
         return dict(zip(map(self.keys.__getitem__, rows.tolist()), packed, strict=True))
 

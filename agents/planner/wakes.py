@@ -39,12 +39,7 @@ TAUGHT_DAYS = (1 << HISTORY_DAYS) - 1
 
 def refresh_due(shelf: Shelf, rows: Rows) -> None:
     """Set when each row is next due."""
-    h = gathered(shelf.hot, rows)
-    due = np.minimum(h["day_end_ms"], h["timer_ms"])
-    if shelf.live and shelf.config.positions_interval_ms > 0:
-        send = np.where(h["as_of_offset"] > h["sent_offset"], h["sent_ms"] + shelf.config.positions_interval_ms, NEVER)
-        due = np.minimum(due, send)
-    shelf.dues.put(rows, due)
+    shelf.dues.refresh(shelf.hot, rows, shelf.config.positions_interval_ms if shelf.live else 0)
 
 
 def arrive(shelf: Shelf, offset: int, touched: Rows) -> list[Outgoing]:

@@ -67,6 +67,8 @@ SCHEMA = pa.schema(
 
 NUMBERS = tuple(f.name for f in SCHEMA if not (pa.types.is_string(f.type) or pa.types.is_binary(f.type)))
 
+_PLACES = {name: SCHEMA.get_field_index(name) for name in NUMBERS}
+
 _HEAD = struct.Struct("<2sBH")
 _MARK = struct.Struct("<Biqq")
 _SIGN = struct.Struct("<2sBHBH")  # shorter than a head and one mark
@@ -176,9 +178,21 @@ def from_columns(**columns: Any) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 
 
-def numbers(rows: pa.RecordBatch) -> dict[str, npt.NDArray[Any]]:
-    """Every column of numbers, as numpy (no copy), by name; each of shape (n,)."""
-    return {name: rows.column(name).to_numpy() for name in NUMBERS}
+class Numbers(dict[str, npt.NDArray[Any]]):
+    """Columns of numbers as numpy (no copy), by name; each of shape (n,). One nobody asks for is not looked at."""
+
+    def __init__(self, rows: pa.RecordBatch) -> None:
+        super().__init__()
+        self._rows = rows
+
+    def __missing__(self, name: str) -> npt.NDArray[Any]:
+        self[name] = found = np.asarray(self._rows.column(_PLACES[name]).to_numpy())
+        return found
+
+
+def numbers(rows: pa.RecordBatch) -> Numbers:
+    """Every column of numbers, by name."""
+    return Numbers(rows)
 
 
 def concat(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
