@@ -75,8 +75,8 @@ def close_ahead(shelf: Shelf, records: Sequence[SkuRecord | Outgoing], most_rows
 
 def _known(shelf: Shelf, record: SkuRecord) -> Rows:
     """The rows a record names that are there already."""
-    names = zip(record.rows.column("sku").to_pylist(), record.rows.column("location").to_pylist(), strict=True)
-    return np.array(sorted({row for row in map(shelf.index.get, names) if row is not None}), np.int64)
+    rows = np.unique(shelf.row_index.find(shelf.names, record.rows.column("sku"), record.rows.column("location")))
+    return np.asarray(rows[rows >= 0])
 
 
 def _fold_one(shelf: Shelf, record: SkuRecord, out: Outcome) -> None:
@@ -244,8 +244,11 @@ def _slow_lane(
     texts = [_picked(batch, name, slow) for name in _TEXTS]
     names = [f for f in Event._fields if f not in _TEXTS]
     values = [c[name][slow].tolist() for name in names]
-    facts, skus, places = (_picked(batch, name, slow) for name in ("fact", "sku", "location"))
-    known = row[slow] if not (c["kind"] >= Kind.FACT).any() else row[:0]  # with facts, one by one as they come
+    if (c["kind"] >= Kind.FACT).any():  # rows one by one as they come
+        facts, skus, places = (_picked(batch, name, slow) for name in ("fact", "sku", "location"))
+        known = row[:0]
+    else:
+        facts, skus, places, known = [], [], [], row[slow]
     taken: dict[int, Row] = take(shelf, np.unique(known).tolist())
     touched: list[Rows] = []
     counts = _Counts(shelf, c, row, slow)

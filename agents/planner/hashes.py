@@ -39,8 +39,7 @@ class HashIndex:
             places *= 2
         if places > len(self.table):
             old, self.table = self.table, np.zeros((places, 2), np.int64)
-            kept = old[old[:, 1] > 0]
-            _add(self.table, np.ascontiguousarray(kept[:, 0]), np.ascontiguousarray(kept[:, 1]) - 1)
+            _move(old, self.table)
 
     def add(self, hashes: Hashes, numbers: Ints) -> None:
         """Add entries; a hash may come more than once, with numbers that only grow."""
@@ -73,6 +72,14 @@ def place_of(table: Ints, hash: int) -> int:
     while table[at, 1] != 0 and table[at, 0] != hash:
         at = (at + 1) & mask
     return at
+
+
+@kernel
+def _move(old: Ints, table: Ints) -> None:
+    for i in range(len(old)):
+        if old[i, 1] != 0:
+            at = place_of(table, old[i, 0])
+            table[at, 0], table[at, 1] = old[i, 0], old[i, 1]
 
 
 @kernel
@@ -114,6 +121,7 @@ def _remove(table: Ints, hashes: Ints, numbers: Ints) -> int:
 def warm() -> None:
     """Compile the loops, or load what is kept."""
     index, one = HashIndex(), np.ones(1, np.uint64)
+    index.make_room(LEAST_PLACES)
     index.add(one, np.zeros(1, np.int64))
     index.find(one)
     index.remove(one, np.zeros(1, np.int64))

@@ -46,7 +46,9 @@ class Wire:
 
         Raises Away when some call is not answered in time, SetupError for what waiting cannot mend.
         """
-        script = self._scripts.setdefault(name, _Script(name))
+        if name not in self._scripts:
+            self._scripts[name] = _Script(name)
+        script = self._scripts[name]
         commands = [("EVALSHA", script.sha, len(keys), *keys, *args) for keys, args in calls]
         answers: dict[int, Any] = {}
 

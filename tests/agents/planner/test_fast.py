@@ -1,4 +1,4 @@
-"""The fast lane's loop: compiled or interpreted, the same bytes."""
+"""The loops over the lines of a record: compiled or interpreted, the same bytes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from agents.planner import fast
+from agents.planner.fold import fold
 from agents.planner.journal import ENTRY
 from agents.planner.packing import HOT
 from agents.planner.shelf import Shelf
 from models.demand import compiled
 from stream.events.kinds import Flag, Kind
-from tests.agents.planner.worlds import config
+from tests.agents.planner.worlds import busy, config
 
 HERE = "import tests.agents.planner.test_fast as t; print(t.fingerprint())"
 ROWS, LINES = 20, 200
@@ -66,11 +67,24 @@ def fingerprint() -> str:
         for part in (shelf.hot[:ROWS], shelf.dirty_hot.take(), ran.left, ran.met, entries):
             made.update(part.tobytes())
     assert 1000 < through < 40 * LINES - 1000, "lines of both kinds are to be compared"
+    made.update(folded())
     return made.hexdigest()
 
 
+def folded() -> bytes:
+    """What a few days of everything leave on a shelf whose journal soon forgets, and say."""
+    shelf, made = Shelf(config(journal_rows=60)), hashlib.sha256()
+    messages = [fold(shelf, [record]).messages for record in busy(5, days=2, skus=3).records]
+    assert shelf.journal.first > 0, "hashes are to be forgotten"
+    assert any(messages), "things are to be said"
+    made.update(repr((messages, sorted(shelf.journal.changed.items()), shelf.counters)).encode())
+    for part in (shelf.hot, shelf.guard["lo"], shelf.guard["hi"], shelf.dues.at):
+        made.update(part[: shelf.n].tobytes())
+    return made.digest()
+
+
 def test_interpreted_source_gives_the_same_bytes() -> None:
-    """Where nothing can be compiled, the fast lane is the same one."""
+    """Where nothing can be compiled, a record is folded as it is."""
     if compiled.numba is None:
         pytest.skip("numba is not installed: there is nothing compiled to compare with")
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
