@@ -13,6 +13,8 @@ from models.stock import reorder
 from stream.events.outgoing import Outgoing
 from stream.events.units import number_from_milli as units
 
+ONE_FOR_ALL_FROM = 2  # the version from which many small proposals give way to one
+
 
 def settle(shelf: Shelf, row: Row, cause: str, now_ms: int, age_ms: int, closing: bool = False) -> list[Outgoing]:
     """Decide: propose where the inventory position is at or under the reorder point, then bring alerts in line.
@@ -34,9 +36,13 @@ def settle(shelf: Shelf, row: Row, cause: str, now_ms: int, age_ms: int, closing
 
 
 def withdraw(shelf: Shelf, row: Row, cause: str, now_ms: int) -> list[Outgoing]:
-    """Proposals nobody ordered, where the position is over the reorder point without them or nothing may be ordered."""
+    """Proposals nobody ordered, where the position is over the reorder point without them or nothing may be ordered.
+
+    Or where there are as many as there may be and they do not suffice: one takes the place of all, at once.
+    """
     without = row.position - row.proposed
-    if row.proposed == 0 or (without <= row.reorder_point and row.orderable):
+    full = _full(shelf, row)
+    if row.proposed == 0 or (without <= row.reorder_point and row.orderable and not full):
         return []
     gone = [o for o in row.orders if o.status == "proposed"]
     for order in gone:
@@ -47,7 +53,15 @@ def withdraw(shelf: Shelf, row: Row, cause: str, now_ms: int) -> list[Outgoing]:
         return []
     text = f"withdrawn: position {units(without)} without it is over reorder point "
     text += f"{units(row.reorder_point)}" if row.orderable else "or nothing may be ordered"
+    if full:
+        text = f"withdrawn: {life.ORDERS_MAX} open orders are too little and the most there may be: one for all follows"
     return [messages.replenishment(shelf, row, o, "cancelled", cause, now_ms, text, {}) for o in gone]
+
+
+def _full(shelf: Shelf, row: Row) -> bool:
+    """A new SKU, sold before it was counted, is proposed unit by unit until its first day closes."""
+    may = shelf.version >= ONE_FOR_ALL_FROM and row.orderable and row.reviews(closing=True)
+    return may and len(row.orders) >= life.ORDERS_MAX and row.position <= row.reorder_point
 
 
 def propose(shelf: Shelf, row: Row, cause: str, now_ms: int) -> list[Outgoing]:

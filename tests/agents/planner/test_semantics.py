@@ -451,6 +451,20 @@ def test_a_proposal_that_is_not_needed_any_more_is_withdrawn_at_the_closing() ->
     assert shop.orders() == []
 
 
+def test_a_new_sku_sold_unit_by_unit_is_not_left_with_256_proposals_of_one() -> None:
+    """Until its first day closes each sale is proposed by itself; then one proposal takes their place and suffices."""
+    shop = Shop(version=2)
+    for number in range(300):
+        shop.world.order(DAY0 + HOUR_MS + number * 1000, number, units=1)
+    shop.tell(DAY0 + 2 * HOUR_MS)
+    assert len(shop.orders()) == life.ORDERS_MAX
+    out = shop.tell(DAY0 + DAY_MS)
+    assert len(of(out, "replenishment.cancelled")) == life.ORDERS_MAX
+    [one] = of(out, "replenishment.proposed")
+    assert one["quantity"] >= 300 + shop.get("reorder_point")
+    assert [order.remaining for order in shop.orders()] == [one["quantity"] * 1000]
+
+
 def test_a_policy_fact_moves_the_reorder_point_where_it_stands_in_the_log() -> None:
     """A longer lead time raises the reorder point at once; a tombstone takes it back."""
     shop = Shop()
