@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import redis
 
+from agents.app import warm_up
 from agents.planner import wakes
 from agents.planner.agent import Planner
 from agents.planner.config import PlannerConfig
@@ -39,6 +40,7 @@ from stream.transport.port import Batch
 from tests import servers
 from tests.bench.bench import say
 from tests.bench.machine import command, machine
+from tests.bench.stalls import Stalls
 
 DAY_MS = 86_400_000
 SAY_EVERY_S = 10.0
@@ -186,22 +188,22 @@ async def history(log: Log, work: Planner) -> None:
             await close(log, work, START_MS + (day + 1) * DAY_MS)
 
 
-async def close(log: Log, work: Planner, at_ms: int, arrivals: bool = False) -> tuple[list[float], list[float]]:
+async def close(log: Log, work: Planner, at_ms: int, stalls: Stalls | None = None) -> tuple[list[float], list[float]]:
     """A day's close as a worker does it, a slice at a time: the seconds of each, and those an event waited.
 
-    With `arrivals`, a few orders come just as each slice begins: they wait for it, and for their own poll. That poll
-    is not counted as the close's.
+    With `stalls`, which notes each slice, a few orders come just as it begins: they wait for it, and for their own
+    poll. That poll is not counted as the close's.
     """
     took, waited = [], []
     begun = said = time.perf_counter()
     await work.poll([log.batch(shelf, [log.mark(at_ms)]) for shelf in range(SHELVES)])
     took.append(time.perf_counter() - begun)
     while any(owned.shelf.pending for owned in work.owned.values()):
-        few = [orders(log, shelf, ARRIVING_LINES, at_ms) for shelf in range(SHELVES)] if arrivals else []
+        few = [orders(log, shelf, ARRIVING_LINES, at_ms) for shelf in range(SHELVES)] if stalls else []
         begun = time.perf_counter()
-        going_on = await work.idle()
+        going_on = await (stalls.slice() if stalls else work.idle())
         took.append(time.perf_counter() - begun)
-        if arrivals:
+        if stalls:
             await work.poll(few)
             waited.append(time.perf_counter() - begun)
         if time.perf_counter() - said > SAY_EVERY_S:
@@ -269,8 +271,10 @@ async def measure(rows: int, url: str) -> None:
     line_us = await events(log, work, START_MS + 6 * DAY_MS + 7_200_000)
     say("a day closes ...")
     cpu, before = time.process_time(), decided(work)
-    took, waited = await close(log, work, START_MS + 7 * DAY_MS, arrivals=True)
-    say(f"the longest slice was the {int(np.argmax(took)):,}th of {len(took):,}")
+    with Stalls(work, client) as stalls:
+        took, waited = await close(log, work, START_MS + 7 * DAY_MS, stalls)
+    for line in stalls.lines():
+        say(line)
     cpu_s, crossed = time.process_time() - cpu, decided(work) - before
     worker_mb, redis_bytes = rss_mb() - before_mb, client.info("memory")["used_memory"]
     packed = sum(client.hlen(f"rows:{{{s}}}:hot") for s in range(SHELVES))
@@ -298,6 +302,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default="1000,10000,100000,1000000")
     chosen = parser.parse_args()
+    warm_up()  # its garbage collection too
     print(f"{command()}\n{machine('numpy', 'numba', 'pyarrow', 'redis')}\ndeciding version {NEWEST}")
     print("     rows" + "".join(f"{name:>12}" for name in COLUMNS), flush=True)
     server = servers.server()
