@@ -68,7 +68,7 @@ class PlannerConfig:
     policy: Policy = Policy()
     currency: str = "EUR"
     cover_days: float = 7.0  # order quantity where no EOQ can be had: this many days of demand
-    journal_rows: int = 500_000  # 50 B each in memory and in Redis: 25 MB a shelf
+    journal_rows: int = 500_000  # 50 B each in Redis, 25 MB a shelf; in memory up to 60 MB, with their hashes
     journal_days: int = 35
     cart_silence_ms: int = 60 * 60_000
     carts_max: int = 100_000  # a cart is about 200 B

@@ -1,7 +1,8 @@
 """The journal: the last rows of a shelf, for three questions.
 
 Was this event seen before? Which day was this cancelled order placed on? What moved after this count? One chunk per
-`sku-events` record, so that what is kept never depends on how polls were cut; 50 B a row, bounded in rows and in days.
+`sku-events` record, so that what is kept never depends on how polls were cut; 50 B a row, and up to 48 in each of two
+tables of hashes, bounded in rows and in days.
 """
 
 from __future__ import annotations
