@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import Any, TypeVar
 from zlib import crc32
 
@@ -290,6 +291,13 @@ class Shelf:
             young.order_from(self, np.arange(self.n))
         young.begin(self)
         segments.sort(self)
+
+    def with_siblings(self, rows: Rows) -> Rows:
+        """These rows and all others of their SKUs, each once: SKU by SKU, in the order a SKU's rows came."""
+        skus = np.unique(self.sku_number[rows])
+        if len(self.groups) == self.n:
+            return skus  # one location a SKU: rows and SKUs have the same numbers
+        return np.fromiter(chain.from_iterable(self.groups[sku] for sku in skus.tolist()), np.int64)
 
     def zone_id(self, zone: str) -> int:
         """The number a zone has in this shelf, in order of first use."""

@@ -150,7 +150,7 @@ def slice_rows(shelf: Shelf) -> int:
 def sweep(shelf: Shelf, most_rows: int) -> list[Outgoing]:
     """One slice of what is pending: the next `most_rows` rows that are due. Those that are not cost nothing.
 
-    A slice holds whole SKUs: by their number a shelf remembers how far it came.
+    A slice holds whole SKUs, so that it does not show in the order of a SKU's messages.
     """
     if not shelf.pending:
         return []
@@ -192,17 +192,19 @@ def _next_due(shelf: Shelf, most_rows: int) -> Rows:
 
 
 def catch_up(shelf: Shelf, rows: Rows) -> list[Outgoing]:
-    """Bring rows up to date with every pending wake before an event touches them, as if a sweep had passed before it.
+    """Bring rows up to date with every pending wake before an event touches them, and with them their SKUs' others.
 
-    Rows alone, not the others of their SKUs: messages are in order per row, and an event that meets an open close
-    need not wait for rows it does not name.
+    Messages are in order per SKU: had a sweep passed before the event, it would have woken them all before it.
     """
-    return _catch_up(shelf, rows) if shelf.pending else []
+    return _catch_up(shelf, shelf.with_siblings(rows)) if shelf.pending else []
 
 
 def waiting(shelf: Shelf, rows: Rows) -> Rows:
-    """Those of these rows that some pending wake may concern."""
-    return rows[shelf.dues.at[rows] <= _latest_ms(shelf)] if shelf.pending else rows[:0]
+    """Of these rows and the others of their SKUs, those that some pending wake may concern."""
+    if not shelf.pending or len(rows) == 0:
+        return rows[:0]
+    siblings = shelf.with_siblings(rows)
+    return np.asarray(siblings[shelf.dues.at[siblings] <= _latest_ms(shelf)])
 
 
 def _catch_up(shelf: Shelf, rows: Rows) -> list[Outgoing]:

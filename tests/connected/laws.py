@@ -17,9 +17,10 @@ from agents.planner.keeping import load
 from agents.planner.shelf import Shelf
 from agents.planner.view import readable
 from stream.events import rows
+from stream.events.naming import split_row_key
 from stream.events.topics import DEAD_LETTERS, OUTGOING, SKU_EVENTS, SOURCES
 from stream.transport.port import Batch
-from tests.agents.planner.worlds import Store, at_rest, messages_by_row
+from tests.agents.planner.worlds import Store, at_rest, by_sku
 from tests.connected.installation import Installation, Read
 from tests.connected.traffic import HOUR_MS, START_MS
 
@@ -80,11 +81,11 @@ def law_of_state(at: Installation, shelf: int, records: Sequence[rows.SkuRecord]
     there = {k: {f.decode(): v.decode() for f, v in d.items()} for k, d in dump.items() if k.startswith("stock:")}
     assert there == views, f"shelf {shelf}: readable views differ"
     assert dump["place"] == {b"offset": str(store.place.offset).encode(), b"sweep": b""}
-    published = published_by_row(at, shelf)
+    published = published_by_sku(at, shelf)
     expected: dict[tuple[str, str], list[str]] = {}
     for topic in OUTGOING:
-        for row, its in messages_by_row([m for m in store.messages if m.topic == topic.name]).items():
-            expected[topic.name, row] = [i for i, _ in its]
+        for sku, its in by_sku([m for m in store.messages if m.topic == topic.name]).items():
+            expected[topic.name, sku] = [i for i, _ in its]
     assert published == expected, f"shelf {shelf}: messages differ: {_first_difference(published, expected)}"
     counted["messages"] += sum(map(len, expected.values()))
     counted["rows"] += state.n
@@ -104,13 +105,14 @@ def _first_difference(a: dict[tuple[str, str], list[str]], b: dict[tuple[str, st
     return None
 
 
-def published_by_row(at: Installation, shelf: int) -> dict[tuple[str, str], list[str]]:
-    """`ce_id`s by (topic, SKU-location), in order, as a read_committed consumer sees them."""
+def published_by_sku(at: Installation, shelf: int) -> dict[tuple[str, str], list[str]]:
+    """`ce_id`s by (topic, SKU), in order, as a read_committed consumer sees them."""
     out: dict[tuple[str, str], list[str]] = {}
     for topic in OUTGOING:
         for record in at.read(topic.name, shelf):
             headers = dict(record.headers)
-            out.setdefault((topic.name, headers["ce_subject"].decode()), []).append(headers["ce_id"].decode())
+            sku, _ = split_row_key(headers["ce_subject"].decode())
+            out.setdefault((topic.name, sku), []).append(headers["ce_id"].decode())
     return out
 
 

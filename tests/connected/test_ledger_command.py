@@ -121,7 +121,7 @@ def test_a_shelf_is_rebuilt_from_snapshot_and_log(kafka: Broker, own_redis: serv
         assert "workers are still running" in said
         worker.stop()
         before = [at.dump(shelf) for shelf in range(2)]
-        published = [laws.published_by_row(at, shelf) for shelf in range(2)]
+        published = [laws.published_by_sku(at, shelf) for shelf in range(2)]
         assert sum(map(len, published)) > 20
 
         _lose_everything(own_redis, at.namespace)
@@ -137,7 +137,7 @@ def test_a_shelf_is_rebuilt_from_snapshot_and_log(kafka: Broker, own_redis: serv
         told = rows(said)
         assert all(0 < row["from"] < row["end"] for row in told), "from the snapshot, not from the beginning"
         assert all("0 messages owed" in row["state"] for row in told), told
-        assert [laws.published_by_row(at, shelf) for shelf in range(2)] == published
+        assert [laws.published_by_sku(at, shelf) for shelf in range(2)] == published
 
         at.start()
         _until(source, 1.1)

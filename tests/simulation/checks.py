@@ -11,6 +11,7 @@ import orjson
 
 from agents.planner.packing import unpacked
 from stream.events import rows
+from stream.events.naming import split_row_key
 from stream.events.outgoing import Outgoing
 from stream.events.topics import SKU_EVENTS, SOURCES
 from stream.ledger.memory import MemoryLedger
@@ -94,8 +95,8 @@ def apart(ours: bytes | None, calm: bytes | None) -> str:
 
 
 def same_messages(ours: Mapping[str, Sequence[Outgoing]], calm: Mapping[str, Sequence[Outgoing]]) -> None:
-    """The same outgoing messages, each row's in the same order."""
-    a, b = messages_by_row(ours), messages_by_row(calm)
+    """The same outgoing messages, each SKU's in the same order."""
+    a, b = by_sku(ours), by_sku(calm)
     for at in sorted(a.keys() | b.keys()):
         mine, theirs = a.get(at, []), b.get(at, [])
         for i, (x, y) in enumerate(zip(mine, theirs, strict=False)):
@@ -103,13 +104,13 @@ def same_messages(ours: Mapping[str, Sequence[Outgoing]], calm: Mapping[str, Seq
         assert len(mine) == len(theirs), f"law 1: {at}: {len(mine)} messages, undisturbed {len(theirs)}"
 
 
-def messages_by_row(messages: Mapping[str, Sequence[Outgoing]]) -> dict[tuple[str, str], list[tuple[str, bytes]]]:
-    """Ids and values by topic and SKU-location, in order; dead letters, which have none, by their keys."""
+def by_sku(messages: Mapping[str, Sequence[Outgoing]]) -> dict[tuple[str, str], list[tuple[str, bytes]]]:
+    """Ids and values by topic and SKU, in order; dead letters, which have none, by their keys."""
     out: dict[tuple[str, str], list[tuple[str, bytes]]] = defaultdict(list)
     for topic, its in messages.items():
         for message in its:
             subject = dict(message.headers).get("ce_subject")
-            of = repr(message.key) if subject is None else subject.decode()
+            of = repr(message.key) if subject is None else split_row_key(subject.decode())[0]
             out[topic, of].append((message.id, message.value))
     return out
 

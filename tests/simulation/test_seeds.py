@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from agents.planner import bookings, journal, wakes
+from agents.planner import bookings, journal
 from agents.planner.row import Event, Row
 from agents.planner.shelf import CLOSED_ONCE, Rows, Shelf
-from stream.events.outgoing import Outgoing
 from stream.ledger import memory, unmatched
 from tests.simulation.kept import KEPT
 from tests.simulation.laws import Failed, Report, check_seed
@@ -102,9 +101,9 @@ def _its_own_day(_: Row, day: int, __: int) -> int:
     return day
 
 
-def _not_waiting(_: Shelf, __: Rows) -> list[Outgoing]:
-    """Events that do not wait for the day before them to close."""
-    return []
+def _alone(_: Shelf, rows: Rows) -> Rows:
+    """Rows are woken without the other locations of their SKUs."""
+    return rows
 
 
 BROKEN: dict[str, tuple[Any, str, Any]] = {
@@ -113,7 +112,7 @@ BROKEN: dict[str, tuple[Any, str, Any]] = {
     "a planner that forgets what it read": (journal.Journal, "append", _never),
     "late movements in the level of whichever day is open": (bookings, "booked_ms", _when_it_occurred),
     "counts that change the days before them": (bookings, "_counted_day", _its_own_day),
-    "events that do not wait until the day before them is closed": (wakes, "catch_up", _not_waiting),
+    "locations of a SKU decided in any order": (Shelf, "with_siblings", _alone),
 }
 
 

@@ -16,7 +16,7 @@ from agents.planner.wakes import sweep
 from models.demand.baseline import WIDTH, Baseline
 from models.demand.contract import Closing, Observation, Shared, State, Told
 from tests.agents.planner.test_laws import differences
-from tests.agents.planner.worlds import Store, busy, config, messages_by_row, run
+from tests.agents.planner.worlds import Store, busy, by_sku, config, run
 
 
 class Neighbourly(Baseline):
@@ -66,7 +66,7 @@ def test_neither_slices_nor_crashes_show_in_what_is_heard(seed: int) -> None:
     whole = run(config(), records)
     cut = run(config(), records, random.Random(seed), crash=0.2)
     assert differences(whole, cut) == []
-    assert messages_by_row(whole.messages) == messages_by_row(cut.messages)
+    assert by_sku(whole.messages) == by_sku(cut.messages)
     assert heard(whole)["closings"] >= 5
     assert heard(whole)["heard"][0] != 0
 

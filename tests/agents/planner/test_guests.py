@@ -19,7 +19,7 @@ from stream.events.outlooks import Head, Outlooks
 from stream.events.rows import SkuRecord, decode, outlooks_frame
 from tests.agents.planner.test_laws import differences
 from tests.agents.planner.test_rehome import by_row, configs, moved
-from tests.agents.planner.worlds import START_MS, World, busy, config, messages_by_row, run
+from tests.agents.planner.worlds import START_MS, World, busy, by_sku, config, run
 
 LEVELS = (0.5, 0.9, 0.99)
 REFIT = 1  # of the family's guests
@@ -77,7 +77,7 @@ def test_cuts_slices_and_crashes_do_not_show_with_guests(seed: int) -> None:
     whole = run(config(), log)
     cut = run(config(), log, random.Random(seed + 77), crash=0.15)
     assert differences(whole, cut) == [], f"seed {seed}"
-    assert messages_by_row(whole.messages) == messages_by_row(cut.messages), f"seed {seed}"
+    assert by_sku(whole.messages) == by_sku(cut.messages), f"seed {seed}"
     counters = whole.open().counters
     assert counters["guests_adopted:refit"] > 10
     assert counters["guests_refused:repeated"] > 0

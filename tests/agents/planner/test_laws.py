@@ -15,7 +15,7 @@ from agents.planner.config import DAY_MS
 from agents.planner.fold import fold
 from agents.planner.shelf import Shelf
 from stream.events.kinds import Kind
-from tests.agents.planner.worlds import START_MS, Store, World, at_rest, busy, config, crowded, messages_by_row, run
+from tests.agents.planner.worlds import START_MS, Store, World, at_rest, busy, by_sku, config, crowded, run
 
 SEEDS = range(6)
 
@@ -32,12 +32,12 @@ def differences(a: Store, b: Store) -> list[str]:
 @pytest.mark.parametrize("version", [versions.FIRST, versions.NEWEST])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_cuts_slices_and_crashes_do_not_show(seed: int, version: int) -> None:
-    """The same log, cut, sliced and reopened anywhere, gives the same bytes and the same messages in order per row."""
+    """The same log, cut, sliced and reopened anywhere, gives the same bytes and the same messages in order per SKU."""
     records = busy(seed).records
     whole = run(config(version=version), records)
     cut = run(config(version=version), records, random.Random(seed + 1000), crash=0.1)
     assert differences(whole, cut) == [], f"seed {seed}"
-    assert messages_by_row(whole.messages) == messages_by_row(cut.messages), f"seed {seed}"
+    assert by_sku(whole.messages) == by_sku(cut.messages), f"seed {seed}"
     assert len(whole.messages) > 50, "a world in which nothing happens proves nothing"
 
 
@@ -63,7 +63,7 @@ def test_a_leap_is_closed_day_by_day() -> None:
     assert len(closings) >= 9, "the leap was not closed day by day"
     at_once = run(config(), world.records)
     assert differences(at_once, sliced) == []
-    assert messages_by_row(at_once.messages) == messages_by_row(sliced.messages)
+    assert by_sku(at_once.messages) == by_sku(sliced.messages)
 
 
 def test_a_leap_of_few_rows_over_many_days_is_left_to_slices() -> None:
@@ -80,7 +80,7 @@ def test_a_leap_of_few_rows_over_many_days_is_left_to_slices() -> None:
     at_once = Shelf(config(slice_rows=10_000, send_rows=10_000))
     together = fold(at_once, records).messages
     assert not at_once.pending
-    assert messages_by_row(said) == messages_by_row(together)
+    assert by_sku(said) == by_sku(together)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -89,7 +89,7 @@ def test_the_fast_lane_decides_nothing(seed: int) -> None:
     records = busy(seed).records
     both, slow = run(config(), records), run(replace(config(), force_slow=True), records)
     assert differences(both, slow) == [], f"seed {seed}"
-    assert messages_by_row(both.messages) == messages_by_row(slow.messages), f"seed {seed}"
+    assert by_sku(both.messages) == by_sku(slow.messages), f"seed {seed}"
 
 
 @pytest.mark.parametrize("together", [0, 32])
@@ -105,7 +105,7 @@ def test_a_crowded_row_changes_lanes_as_often_as_it_must(
     monkeypatch.setattr(planner_fold, "TOGETHER_ROWS", together)
     both = run(config(), records)
     assert differences(both, slow) == [], f"seed {seed}"
-    assert messages_by_row(both.messages) == messages_by_row(slow.messages), f"seed {seed}"
+    assert by_sku(both.messages) == by_sku(slow.messages), f"seed {seed}"
     assert rounds.call_count > 2 * len(records), "the lanes were never changed"
 
 

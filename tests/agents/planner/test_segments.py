@@ -14,7 +14,7 @@ from agents.planner.versions import FIRST
 from stream.events.kinds import Kind
 from tests.agents.planner.test_laws import differences
 from tests.agents.planner.test_semantics import Shop
-from tests.agents.planner.worlds import START_MS, Store, config, messages_by_row, run
+from tests.agents.planner.worlds import START_MS, Store, by_sku, config, run
 
 POLICY = Policy(lead_days=2.0, service_level=0.9)
 DAYS = 36
@@ -80,7 +80,7 @@ def test_restarts_and_cuts_do_not_show(seed: int) -> None:
     cfg = config(policy=POLICY, segments=True)
     whole, cut = run(cfg, shop.world.records), run(cfg, shop.world.records, random.Random(seed), crash=0.1)
     assert differences(whole, cut) == [], f"seed {seed}"
-    assert messages_by_row(whole.messages) == messages_by_row(cut.messages), f"seed {seed}"
+    assert by_sku(whole.messages) == by_sku(cut.messages), f"seed {seed}"
     store = Store(cfg)
     store.keep(shop.shelf, [])
     assert np.array_equal(store.open().policy[:3], shop.shelf.policy[:3])

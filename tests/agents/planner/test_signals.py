@@ -17,7 +17,7 @@ from stream.events.kinds import Flag, Kind, Source
 from stream.events.rows import Mark, decode, encode, from_columns
 from tests.agents.planner.test_laws import differences
 from tests.agents.planner.test_semantics import Shop
-from tests.agents.planner.worlds import HOUR_MS, START_MS, busy, config, messages_by_row, run
+from tests.agents.planner.worlds import HOUR_MS, START_MS, busy, by_sku, config, run
 
 VIEWED, ADDED, REMOVED = Kind.CART_VIEWED, Kind.CART_ADDED, Kind.CART_REMOVED
 
@@ -70,7 +70,7 @@ def test_neither_cuts_nor_crashes_show(seed: int) -> None:
     records, cfg = busy(seed, days=6).records, config(cart_signals=True)
     whole, cut = run(cfg, records), run(cfg, records, random.Random(seed), crash=0.15)
     assert differences(whole, cut) == [], f"seed {seed}"
-    assert messages_by_row(whole.messages) == messages_by_row(cut.messages), f"seed {seed}"
+    assert by_sku(whole.messages) == by_sku(cut.messages), f"seed {seed}"
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -23,7 +23,7 @@ from models.demand.contract import Family, IntsLike, State
 from stream.errors import SetupError
 from stream.events.rows import SkuRecord, decode, switch_frame
 from tests.agents.planner.test_laws import differences
-from tests.agents.planner.worlds import Store, at_rest, busy, config, messages_by_row, run
+from tests.agents.planner.worlds import Store, at_rest, busy, by_sku, config, run
 
 NEXT = NEWEST + 1
 SEEDS = range(3)
@@ -67,7 +67,7 @@ def test_without_a_switch_newer_code_writes_what_older_code_wrote(seed: int, req
     request.getfixturevalue("with_next")
     after = run(config(version=NEWEST), records, random.Random(seed), crash=0.1)
     assert differences(before, after) == []
-    assert messages_by_row(before.messages) == messages_by_row(after.messages)
+    assert by_sku(before.messages) == by_sku(after.messages)
 
 
 @pytest.mark.usefixtures("with_next")
@@ -79,7 +79,7 @@ def test_where_the_log_is_cut_around_a_switch_does_not_show(seed: int) -> None:
     whole = run(config(), log)
     cut = run(config(), log, random.Random(seed + 50), crash=0.15)
     assert differences(whole, cut) == [], f"seed {seed}"
-    assert messages_by_row(whole.messages) == messages_by_row(cut.messages), f"seed {seed}"
+    assert by_sku(whole.messages) == by_sku(cut.messages), f"seed {seed}"
     assert whole.sections["meta"][b"deciding"] == b"%d" % NEXT
 
 
@@ -89,7 +89,7 @@ def test_a_replay_decides_as_was_decided() -> None:
     records = busy(3).records
     at = len(records) // 2
     plain, log = run(config(), records), run(config(), switched(records, at))
-    early, after = messages_by_row(run(config(), records[:at]).messages), messages_by_row(log.messages)
+    early, after = by_sku(run(config(), records[:at]).messages), by_sku(log.messages)
     assert {row: after[row][: len(its)] for row, its in early.items()} == early
     assert [m.value for m in log.messages] != [m.value for m in plain.messages]
 

@@ -15,7 +15,7 @@ from agents.planner.versions import FIRST
 from stream.events.kinds import Kind
 from tests.agents.planner.test_laws import differences
 from tests.agents.planner.test_semantics import Shop, of
-from tests.agents.planner.worlds import START_MS, config, messages_by_row, run
+from tests.agents.planner.worlds import START_MS, by_sku, config, run
 
 LEAD, REVIEW = 3.0, 1.0
 
@@ -149,5 +149,5 @@ def test_neither_slices_nor_crashes_show_in_how_rows_begin(seed: int) -> None:
     cfg = config(policy=Policy(lead_days=LEAD, review_days=REVIEW))
     whole, cut = run(cfg, log), run(cfg, log, random.Random(seed), crash=0.1)
     assert differences(whole, cut) == [], f"seed {seed}"
-    assert messages_by_row(whole.messages) == messages_by_row(cut.messages), f"seed {seed}"
+    assert by_sku(whole.messages) == by_sku(cut.messages), f"seed {seed}"
     assert not whole.open().young - {whole.open().index[f"N{i}", "L"] for i in range(10)}

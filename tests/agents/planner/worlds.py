@@ -20,6 +20,7 @@ from agents.planner.versions import NEWEST
 from agents.planner.wakes import sweep
 from stream.events.facts import fact_text
 from stream.events.kinds import NETWORK, Flag, Kind, Source
+from stream.events.naming import split_row_key
 from stream.events.outgoing import Outgoing
 from stream.events.public import ItemFact
 from stream.events.rows import Mark, SkuRecord, decode, empty, encode, from_columns
@@ -318,12 +319,12 @@ def run(
     return store
 
 
-def messages_by_row(messages: Sequence[Outgoing]) -> dict[str, list[tuple[str, bytes]]]:
-    """Messages per SKU-location, in order."""
+def by_sku(messages: Sequence[Outgoing]) -> dict[str, list[tuple[str, bytes]]]:
+    """Messages per SKU, in order."""
     out: dict[str, list[tuple[str, bytes]]] = {}
     for m in messages:
         subject = next(v for k, v in m.headers if k == "ce_subject").decode()
-        out.setdefault(subject, []).append((m.id, m.value))
+        out.setdefault(split_row_key(subject)[0], []).append((m.id, m.value))
     return out
 
 
