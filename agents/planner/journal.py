@@ -76,7 +76,8 @@ def _entered(
     return holds
 
 
-_SIGNED = np.dtype([(name, str(ENTRY[name]).replace("u8", "i8")) for name in ENTRY.names or ()])
+# as the tables hold hashes: compared with a signed number, a compiled loop would take an unsigned one for a float
+_SIGNED = np.dtype([(name, ENTRY[name].str.replace("u8", "i8")) for name in ENTRY.names or ()])
 _LATE, _EVER = LATE, LONG_AGO
 
 

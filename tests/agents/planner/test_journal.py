@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from agents.planner.hashes import HashIndex
 from agents.planner.journal import ENTRY, NO_DAY, Journal
 
+SPREAD = np.arange(31, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)  # half of them with the highest bit
+
 moves = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 50), st.integers(-9, 9)), max_size=12)
 
 
@@ -41,15 +43,16 @@ def test_an_event_is_known_for_at_least_the_set_number_of_newer_ones(records: li
     told: list[int] = []
     for offset, hashes in enumerate(records):
         batch = entries([(0, 0, 1)] * len(hashes), 0)
-        batch["event_hash"] = hashes
+        batch["event_hash"] = batch["order_hash"] = SPREAD[hashes]
         journal.append(offset, batch, 0)
         told += hashes
-    recent = np.array(told[-most:], np.uint64)
+    recent = SPREAD[told[-most:]]
     assert (journal.events.find(recent) >= 0).all()
     kept = {int(h) for chunk in journal.chunks for h in chunk.entries["event_hash"]}
-    found = journal.events.find(np.arange(1, 31, dtype=np.uint64)) >= 0
-    assert found.tolist() == [h in kept for h in range(1, 31)]
-    assert len(journal.events) == len(kept)
+    found = journal.events.find(SPREAD[1:]) >= 0
+    assert found.tolist() == [h in kept for h in SPREAD[1:].tolist()]
+    assert len(journal.events) == len(kept) == np.count_nonzero(journal.events.table[:, 1])
+    assert [journal.placed(h) is not None for h in SPREAD[1:].tolist()] == found.tolist()
 
 
 @given(st.lists(st.tuples(st.lists(st.integers(0, 99), max_size=9), st.integers(0, 20)), max_size=30))
