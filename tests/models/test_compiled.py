@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
 import sys
 
 import numpy as np
@@ -12,9 +10,8 @@ import pytest
 
 from models.demand import compiled
 from models.demand.online import FAMILY
+from tests.interpreted import fingerprint_of
 from tests.models import conformance as c
-
-HERE = "import tests.models.test_compiled as t; print(t.fingerprint())"
 
 
 def fingerprint() -> str:
@@ -36,19 +33,9 @@ def _scaled(x: float) -> float:
     return FACTOR * x
 
 
-def elsewhere(**environment: str) -> str:
-    """The fingerprint as another process makes it."""
-    done = subprocess.run(
-        [sys.executable, "-c", HERE], env={**os.environ, **environment}, capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
-
-
 def test_interpreted_source_gives_the_same_bytes():
     """Without compiling, the same loops give the same state, shared state, outlook and explanation."""
-    if compiled.numba is None:
-        pytest.skip("numba is not installed: there is nothing compiled to compare with")
-    assert elsewhere(NUMBA_DISABLE_JIT="1") == fingerprint()
+    assert fingerprint_of(__name__) == fingerprint()
 
 
 def test_compiled_code_is_kept_by_its_sources(tmp_path, monkeypatch):

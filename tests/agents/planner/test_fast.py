@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
-import sys
 
 import numpy as np
-import pytest
 
 from agents.planner import fast
 from agents.planner.fold import fold
 from agents.planner.journal import ENTRY
 from agents.planner.packing import HOT
 from agents.planner.shelf import Shelf
-from models.demand import compiled
 from stream.events.kinds import Flag, Kind
 from tests.agents.planner.worlds import busy, config
+from tests.interpreted import fingerprint_of
 
-HERE = "import tests.agents.planner.test_fast as t; print(t.fingerprint())"
 ROWS, LINES = 20, 200
 KINDS = (Kind.ORDER_PLACED, Kind.ORDER_FULFILLED, Kind.ORDER_RETURNED, Kind.STOCK_RECEIVED, Kind.STOCK_COUNTED)
 
@@ -85,11 +80,7 @@ def folded() -> bytes:
 
 def test_interpreted_source_gives_the_same_bytes() -> None:
     """Where nothing can be compiled, a record is folded as it is."""
-    if compiled.numba is None:
-        pytest.skip("numba is not installed: there is nothing compiled to compare with")
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    done = subprocess.run([sys.executable, "-c", HERE], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == fingerprint()
+    assert fingerprint_of(__name__) == fingerprint()
 
 
 def test_a_row_waits_behind_its_first_line_that_stays() -> None:

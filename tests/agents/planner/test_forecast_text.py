@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
-import sys
 
 import numpy as np
 import orjson
@@ -14,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.planner import forecast_text as text
-from models.demand import compiled
 from stream.events.naming import row_key
+from tests.interpreted import fingerprint_of
 
-HERE = "import tests.agents.planner.test_forecast_text as t; print(t.fingerprint())"
 EXPERTS, LEVELS = ('"regression"', '"trees"', '"refit"'), ("0.5", "0.95")
 
 
@@ -95,10 +91,4 @@ def test_numbers_are_plain_decimals(number: float, written: bytes) -> None:
 
 def test_interpreted_source_gives_the_same_bytes() -> None:
     """Without compiling, the same loop writes the same JSON."""
-    if compiled.numba is None:
-        pytest.skip("numba is not installed: there is nothing compiled to compare with")
-    done = subprocess.run(
-        [sys.executable, "-c", HERE], env={**os.environ, "NUMBA_DISABLE_JIT": "1"}, capture_output=True, text=True,
-        check=True,
-    )  # fmt: skip
-    assert done.stdout.strip() == fingerprint()
+    assert fingerprint_of(__name__) == fingerprint()

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -20,8 +17,8 @@ from agents.planner.row import put_back, take
 from agents.planner.shelf import Alert, Shelf
 from models.demand import compiled, row_loops
 from tests.agents.planner.worlds import busy, config, run
+from tests.interpreted import fingerprint_of
 
-HERE = "import tests.agents.planner.test_guards as t; print(t.fingerprint())"
 ROWS = 400
 SEVERITY = dict(zip(KINDS, (WARNING, WARNING, CRITICAL, INFO, WARNING), strict=True))
 
@@ -65,11 +62,7 @@ def fingerprint() -> str:
 
 def test_interpreted_source_gives_the_same_bytes() -> None:
     """Where nothing can be compiled, the guards are the same ones."""
-    if compiled.numba is None:
-        pytest.skip("numba is not installed: there is nothing compiled to compare with")
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    done = subprocess.run([sys.executable, "-c", HERE], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == fingerprint()
+    assert fingerprint_of(__name__) == fingerprint()
 
 
 @pytest.mark.parametrize("closing", [False, True])
