@@ -226,6 +226,15 @@ class Settings(BaseSettings):
         ge=0,
         le=86_400_000,
     )
+    close_spread_seconds: int | None = _setting(
+        PACE,
+        None,
+        "How long past its end the last SKUs close a day: each closes at its own second of these, so that a midnight "
+        "holds up no event. Not set: 30 by the wall clock; by the event clock 0, all at once.",
+        "s",
+        ge=0,
+        le=600,
+    )
     readable_interval_ms: int = _setting(
         PACE,
         1_000,

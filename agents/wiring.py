@@ -17,6 +17,7 @@ from stream.ledger.leader import LeaderConfig
 from stream.transport.app import Config as TransportConfig
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
+CLOSE_SPREAD_S = 30  # of some 250,000 rows a shelf 8,000 close a second: as fast as all at once would
 
 
 def shape(settings: Settings) -> dict[int, int]:
@@ -60,12 +61,21 @@ def planner_config(settings: Settings, shelf: int) -> PlannerConfig:
         hysteresis=settings.hysteresis_share,
         count_tolerance=settings.count_tolerance_share,
         positions_interval_ms=settings.positions_interval_ms,
+        close_spread_ms=close_spread_ms(settings),
         forecasts=settings.forecasts,
         lead_times=settings.lead_times,
         cart_signals=settings.cart_signals,
         segments=settings.service_levels == "segments",
         warm_until_ms=LONG_AGO if warm_until_ms is None else warm_until_ms,
     )
+
+
+def close_spread_ms(settings: Settings) -> int:
+    """How long past its end the last SKUs close a day; by the event clock all at once, unless it is said."""
+    seconds = settings.close_spread_seconds
+    if seconds is None:
+        seconds = CLOSE_SPREAD_S if settings.clock == "wall" else 0
+    return seconds * 1000
 
 
 def network_config(settings: Settings) -> NetworkConfig:

@@ -29,7 +29,7 @@ async def read(ledger: Ledger, number: int, config: PlannerConfig) -> Shelf | No
     if model is None:
         return None
     shelf = load(begun_with(config, peek.sections["meta"]), {**peek.sections, "model": model}, peek.place.offset)
-    return None if any(wake.closing for wake in shelf.pending) else shelf
+    return None if shelf.closing_end_ms is not None or any(wake.closing for wake in shelf.pending) else shelf
 
 
 async def _forecasts(ledger: Ledger, number: int, hot: Fields) -> Fields | None:

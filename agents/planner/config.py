@@ -81,6 +81,7 @@ class PlannerConfig:
     count_tolerance: float = 0.02  # share of on hand, at least one unit
     positions_interval_ms: int = 1_000
     warm_until_ms: int = LONG_AGO  # nothing is decided or published before the watermark reaches it
+    close_spread_ms: int = 0  # SKUs close a day one after the other, this long past its end: see wakes.py
     slice_rows: int = 1_000  # most rows of a slice that closes days; a worker takes fewer where they take too long
     send_rows: int = 200  # rows woken at once, and in a slice that only sends positions: 200 of 40 us are 8 ms
     plan_days: int = 60  # how far ahead plans are looked at: longer lead times are rare, longer plans too

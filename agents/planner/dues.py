@@ -40,9 +40,12 @@ class Dues:
         self.at[rows] = at
         np.minimum.at(self._least, rows // BLOCK, at)
 
-    def refresh(self, hot: npt.NDArray[Any], rows: Ints, interval_ms: int) -> None:
-        """Rows are due as their day ends, at their timer, or when a changed position may be told (0: not for that)."""
-        _refresh(hot, rows, interval_ms, self.at, self._least)
+    def refresh(self, hot: npt.NDArray[Any], spread: Ints, rows: Ints, interval_ms: int) -> None:
+        """Rows are due as their day closes, at their timer, or when a changed position may be told (0: not for that).
+
+        `spread` is by row: how long past its end a day closes.
+        """
+        _refresh(hot, spread, rows, interval_ms, self.at, self._least)
 
     def any_by(self, instant: int) -> bool:
         """Whether any row is due by an instant."""
@@ -65,10 +68,10 @@ _BLOCK = BLOCK
 
 
 @kernel
-def _refresh(hot: npt.NDArray[Any], rows: Ints, interval_ms: int, due: Ints, least: Ints) -> None:
+def _refresh(hot: npt.NDArray[Any], spread: Ints, rows: Ints, interval_ms: int, due: Ints, least: Ints) -> None:
     for number in rows:
         row = hot[number]
-        at = min(row["day_end_ms"], row["timer_ms"])
+        at = min(row["day_end_ms"] + spread[number], row["timer_ms"])
         if interval_ms > 0 and row["as_of_offset"] > row["sent_offset"]:
             at = min(at, row["sent_ms"] + interval_ms)
         due[number] = at

@@ -112,6 +112,7 @@ def _switch(shelf: Shelf, version: int, out: Outcome) -> None:
     """What is pending was due before: it is decided by the version until now."""
     out.messages += wakes.finish(shelf)
     shelf.switch(version)
+    wakes.refresh_due(shelf, np.arange(shelf.n))
     guards.unsettled(shelf, np.arange(shelf.n))
 
 

@@ -82,6 +82,7 @@ def meta(shelf: Shelf) -> dict[bytes, bytes]:
         b"counters": _json(dict(sorted(shelf.counters.items()))),
         b"pending": _wakes_encode(shelf.pending),
         b"sweep": _json([shelf.pass_wakes, shelf.cursor]),
+        **({} if shelf.closing_end_ms is None else {b"closing": b"%d" % shelf.closing_end_ms}),
         b"zones": _json(shelf.zones),
         b"journal": _json([shelf.journal.first, shelf.journal.horizon_ms]),
         b"clean_through": str(shelf.clean_through).encode(),
@@ -136,6 +137,7 @@ def _loaded(config: PlannerConfig, sections: Mapping[str, Mapping[bytes, bytes]]
     shelf.lead_times.load(sections.get("shared", {}))
     shelf.pending = _wakes_decode(kept[b"pending"])
     shelf.pass_wakes, shelf.cursor = orjson.loads(kept[b"sweep"])
+    shelf.closing_end_ms = int(kept[b"closing"]) if b"closing" in kept else None
     shelf.clean_through = int(kept[b"clean_through"])
     for name, fact in sorted(sections.get("facts", {}).items()):
         shelf.facts.put(name.decode(), fact.decode())

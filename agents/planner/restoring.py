@@ -80,6 +80,7 @@ def _name(shelf: Shelf, keys: list[bytes]) -> None:
     shelf.n = n = len(keys)
     shelf.sku_number[:n] = skus
     shelf.phase[:n] = np.fromiter(map(crc32, keys), np.int64, n)
+    shelf.spread_rows()
 
 
 def _split_plain(key: str) -> tuple[str, str]:

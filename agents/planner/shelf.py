@@ -45,6 +45,9 @@ GUARD = np.dtype({"names": ["lo", "hi", "seen"], "formats": ["<i8", "<i8", "<i8"
 CLOSED_ONCE = 1
 LEARNING = 2  # has had demand: days teach from here on
 
+SPREAD_FROM = 2  # the version from which SKUs close a day one after the other
+SPREAD_STEP_MS = 1_000  # so few closings wait at once: 30 of 30 seconds
+
 
 class Order(msgspec.Struct, array_like=True):
     """A replenishment, ours or placed outside: see life.py."""
@@ -161,6 +164,7 @@ class Shelf:
         self.pending: list[Wake] = []
         self.pass_wakes = 0  # how many of `pending` the pass under way handles
         self.cursor = 0  # number of the SKU it goes on with
+        self.closing_end_ms: int | None = None  # the day's end whose closing was begun and is not settled: see wakes.py
         self.offset = -1  # next record of sku-events
         self.clean_through = 0  # rows changed at or after this record may have a stale readable view
         self.dues = Dues()
@@ -179,6 +183,11 @@ class Shelf:
     def family(self) -> Family:
         """The forecasters of the shelf's version, unless the configuration names others."""
         return self.config.family or versions.version(self.version).family
+
+    @property
+    def spread_ms(self) -> int:
+        """How long past its end the last SKUs close a day."""
+        return self.config.close_spread_ms if self.version >= SPREAD_FROM else 0
 
     # -- rows -----------------------------------------------------------------------------------------------------
 
@@ -209,6 +218,7 @@ class Shelf:
         self.guard = grown(at("guard"), (capacity,), GUARD, np.array((LONG_AGO, NEVER, 0), GUARD))
         self.fact_zone = grown(at("fact_zone"), (capacity,), np.int64)
         self.sku_number = grown(at("sku_number"), (capacity,), np.int64)
+        self.spread = grown(at("spread"), (capacity,), np.int64)  # ms past its end that a row's day closes
         for one in (self.dues, self.dirty_hot, self.dirty_model, self.dirty_view):
             one.make_room(capacity)
         self.capacity = capacity
@@ -240,8 +250,9 @@ class Shelf:
                 changed.add_one(row)
             if not self.live:
                 hot["timer_ms"][row] = self.config.warm_until_ms
-            self.dues.put(np.array([row]), np.minimum(hot["day_end_ms"][row], hot["timer_ms"][row]))
-            self.next_end_from = min(self.next_end_from, int(hot["day_end_ms"][row]))
+            closes_ms = hot["day_end_ms"][row] + self.spread[row]
+            self.dues.put(np.array([row]), np.minimum(closes_ms, hot["timer_ms"][row]))
+            self.next_end_from = min(self.next_end_from, int(closes_ms))
         return row
 
     def _add(self, sku: str, location: str) -> int:
@@ -264,8 +275,18 @@ class Shelf:
         self.category[row] = self.facts.category_number(sku, location)
         self.place[row] = self.places.number(location)
         self.phase[row] = crc32(self.keys[row])
+        self.spread[row] = self.spread[siblings[0]] if row != siblings[0] else self._spread(sku)
         self.fact_zone[row] = self.zone_id(self.facts.zone(location))
         return row
+
+    def spread_rows(self) -> None:
+        """Say when each row closes its days: those of a SKU together, so that its messages stay in order."""
+        if self.spread_ms > 0:
+            by_sku = [self._spread(self.names[rows[0]][0]) for rows in self.groups]
+            self.spread[: self.n] = np.array(by_sku, np.int64)[self.sku_number[: self.n]]
+
+    def _spread(self, sku: str) -> int:
+        return crc32(sku.encode()) % (self.spread_ms // SPREAD_STEP_MS + 1) * SPREAD_STEP_MS
 
     def set_policy(self, row: int) -> None:
         """How a row is to be replenished, as facts now state it, and as its lead time is learnt."""
@@ -420,6 +441,7 @@ class Shelf:
             before, self.commons = self.commons, versions.version(self.version).commons(self.family)
             self.commons.replace(before.fields())
             versions.version(self.version).switch(self)
+        self.spread_rows()
         for row in range(self.n):
             young.note(self, row)
         self.readers = max(self.readers, self.version)

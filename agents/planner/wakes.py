@@ -3,9 +3,17 @@
 A row's `due` is the earliest of its day's end, its timer, and the time its changed position may be sent. Waking a row
 at (watermark, cause) handles everything due in time order, so a row's story does not depend on when it was woken, only
 on the mark that made it due.
+
+From version 2 on a SKU closes its day `Shelf.spread` past its end, so that a shelf's rows do not all close at once: an
+event that meets one that is due brings it up to date first. Until then the next day's movements are booked on the next
+day, as those are whose mark is still to come. All SKUs of one day's end are one closing: they read what was frozen as
+the first of them closed, and what they told is settled once the last one may have (`Shelf.closing_end_ms`).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +47,7 @@ TAUGHT_DAYS = (1 << HISTORY_DAYS) - 1
 
 def refresh_due(shelf: Shelf, rows: Rows) -> None:
     """Set when each row is next due."""
-    shelf.dues.refresh(shelf.hot, rows, shelf.config.positions_interval_ms if shelf.live else 0)
+    shelf.dues.refresh(shelf.hot, shelf.spread, rows, shelf.config.positions_interval_ms if shelf.live else 0)
 
 
 def arrive(shelf: Shelf, offset: int, touched: Rows) -> list[Outgoing]:
@@ -50,16 +58,18 @@ def arrive(shelf: Shelf, offset: int, touched: Rows) -> list[Outgoing]:
     not show whether the watermark came in steps or in one leap.
     """
     out = list[Outgoing]()
-    if shelf.watermark_ms == LONG_AGO or not shelf.dues.any_by(shelf.watermark_ms):
+    if shelf.watermark_ms == LONG_AGO or not (shelf.dues.any_by(shelf.watermark_ms) or _over(shelf)):
         return out
     if _said_all(shelf, touched):
         return out
-    if closes(shelf) and _next_end_ms(shelf) <= shelf.watermark_ms:
-        out += finish(shelf)  # the day before it was still being closed
+    if closes(shelf):
+        following = _next_closing(shelf)
+        if following is not None and following.end_ms != shelf.closing_end_ms:
+            out += finish(shelf)  # the day before it was still being closed
     _go_on(shelf, f"mark-{shelf.config.shelf}-{offset}", offset)
     few = min(shelf.config.slice_rows, shelf.config.send_rows)
     came_now = bool(shelf.pending) and shelf.pending[0].offset == offset  # all that is pending came with this record
-    if came_now:
+    if came_now and not (_ends(shelf, shelf.pending) and shelf.commons.unsettled() > SETTLED_AT_ONCE):
         days = 1 + (shelf.watermark_ms - shelf.pending[0].watermark_ms) // DAY_MS
         if days * len(shelf.dues.by(shelf.watermark_ms)) <= few:
             out += finish(shelf)
@@ -87,29 +97,74 @@ def closes(shelf: Shelf) -> bool:
     return any(wake.closing for wake in shelf.pending)
 
 
-def _next_end_ms(shelf: Shelf) -> int:
-    """When the next of the days ends that are not pending; NEVER where none has by the watermark.
+class _Closing(NamedTuple):
+    """What is to be closed next: rows of which day's end (ms), and up to which instant it reads what it froze."""
+
+    end_ms: int
+    until_ms: int
+
+
+def _next_closing(shelf: Shelf) -> _Closing | None:
+    """What closes next and is not pending; None where nothing has to by the watermark.
 
     It is looked for once a closing, not at every mark: 250,000 rows take 3 ms. What was found holds as the least it can
     be, as ends only move on; whoever moves one back lowers it.
     """
     lately = max((w.watermark_ms for w in shelf.pending if w.closing), default=LONG_AGO)
-    if lately != shelf.next_end_after or shelf.next_end_from <= shelf.watermark_ms:
-        ends, next_ends = shelf.hot["day_end_ms"][: shelf.n], shelf.hot["next_end_ms"][: shelf.n]
-        # rows of the pending closing will be at their next day
-        shelf.next_end_from = int(np.where(ends > lately, ends, next_ends).min(initial=NEVER))
-        shelf.next_end_after = lately
-    return shelf.next_end_from if shelf.next_end_from <= shelf.watermark_ms else NEVER
+    if lately == shelf.next_end_after and shelf.next_end_from > shelf.watermark_ms:
+        return None
+    spread, ends = shelf.spread[: shelf.n], shelf.hot["day_end_ms"][: shelf.n]
+    # rows of the pending closings will be at their next day
+    ends = np.where(ends + spread > lately, ends, shelf.hot["next_end_ms"][: shelf.n])
+    at = ends + spread
+    first, last_ms = int(at.min(initial=NEVER)), _last_ms(shelf)
+    shelf.next_end_from = min(first, last_ms) if last_ms > lately else first
+    shelf.next_end_after = lately
+    if shelf.next_end_from > shelf.watermark_ms:
+        return None
+    firsts = ends[at == first]
+    if shelf.closing_end_ms is not None and (shelf.next_end_from < first or shelf.closing_end_ms in firsts):
+        end_ms = shelf.closing_end_ms
+    else:
+        end_ms = int(firsts.min())
+    other = int(at[ends != end_ms].min(initial=NEVER))
+    return _Closing(end_ms, max(shelf.next_end_from, min(end_ms + shelf.spread_ms, other - 1)))
+
+
+def _last_ms(shelf: Shelf) -> int:
+    """When the last rows close of the closing that is begun; NEVER where none is."""
+    return NEVER if shelf.closing_end_ms is None else shelf.closing_end_ms + shelf.spread_ms
+
+
+def _over(shelf: Shelf) -> bool:
+    """Whether the watermark has passed the last rows of the closing that is begun."""
+    return _last_ms(shelf) <= shelf.watermark_ms
+
+
+def _ends(shelf: Shelf, wakes: Sequence[Wake]) -> bool:
+    """Whether with these wakes a closing ends, and is settled."""
+    last_ms = LONG_AGO if shelf.closing_end_ms is None else _last_ms(shelf)
+    return any(wake.closing and wake.watermark_ms >= last_ms for wake in wakes)
+
+
+def _begin(shelf: Shelf, end_ms: int) -> None:
+    """Rows whose day ended then begin to close, or go on."""
+    if shelf.closing_end_ms == end_ms:
+        return
+    if shelf.closing_end_ms is not None:  # days of two zones that end within the spread of each other
+        shelf.commons.settle(shelf.keys)
+    shelf.freeze()
+    shelf.closing_end_ms = end_ms if shelf.spread_ms > 0 else None
 
 
 def _go_on(shelf: Shelf, cause: str, offset: int) -> None:
     """What comes next on the way to the watermark is pending: a closing; where no other follows, all the rest too."""
-    while (end_ms := _next_end_ms(shelf)) <= shelf.watermark_ms:
-        if closes(shelf):
+    while (closing := _next_closing(shelf)) is not None:
+        if closes(shelf) and closing.end_ms != shelf.closing_end_ms:
             return  # it reads what that one teaches
-        shelf.freeze()
-        shelf.pending.append(Wake(end_ms, cause, offset, True))
-    if shelf.dues.any_by(shelf.watermark_ms):
+        _begin(shelf, closing.end_ms)
+        shelf.pending.append(Wake(min(closing.until_ms, shelf.watermark_ms), cause, offset, True))
+    if leaping(shelf) or shelf.dues.any_by(shelf.watermark_ms):
         shelf.pending.append(Wake(shelf.watermark_ms, cause, offset, False))
 
 
@@ -125,8 +180,9 @@ def finish(shelf: Shelf) -> list[Outgoing]:
 def _passed(shelf: Shelf, wakes: int) -> None:
     """The first `wakes` of what was pending have reached every row."""
     passed, leap = shelf.pending[:wakes], leaping(shelf) and wakes == len(shelf.pending)
-    if any(wake.closing for wake in passed):
+    if _ends(shelf, passed):
         shelf.commons.settle(shelf.keys)
+        shelf.closing_end_ms = None
     del shelf.pending[:wakes]
     shelf.cursor = shelf.pass_wakes = 0
     if leap:
@@ -162,7 +218,8 @@ def sweep(shelf: Shelf, most_rows: int) -> list[Outgoing]:
         last = int(np.partition(skus, most_rows - 1)[most_rows - 1])
         rows, end = rows[skus <= last], last + 1
     last = end == len(shelf.groups)
-    waits = last and shelf.cursor < end and shelf.commons.unsettled() + len(rows) > SETTLED_AT_ONCE
+    told = shelf.commons.unsettled() + len(rows) if last and _ends(shelf, shelf.pending[: shelf.pass_wakes]) else 0
+    waits = shelf.cursor < end and told > SETTLED_AT_ONCE
     out = _catch_up(shelf, rows)
     shelf.cursor = end
     if last and not waits:
@@ -173,7 +230,7 @@ def sweep(shelf: Shelf, most_rows: int) -> list[Outgoing]:
 def settles(shelf: Shelf) -> bool:
     """Whether every row was swept, and so much was told that settling it is the next slice of its own."""
     swept = bool(shelf.pending) and shelf.cursor == len(shelf.groups)
-    return swept and shelf.commons.unsettled() > SETTLED_AT_ONCE
+    return swept and _ends(shelf, shelf.pending[: shelf.pass_wakes]) and shelf.commons.unsettled() > SETTLED_AT_ONCE
 
 
 def _next_due(shelf: Shelf, most_rows: int) -> Rows:
@@ -237,7 +294,7 @@ def _wake(shelf: Shelf, rows: Rows, wake: Wake) -> list[Outgoing]:
         due = rows[shelf.dues.at[rows] <= wake.watermark_ms]
         if len(due) == 0:
             return out
-        day_end, timer = shelf.hot["day_end_ms"][due], shelf.hot["timer_ms"][due]
+        day_end, timer = shelf.hot["day_end_ms"][due] + shelf.spread[due], shelf.hot["timer_ms"][due]
         first = np.minimum(day_end, timer)
         timed = due[(timer < day_end) & (timer <= wake.watermark_ms)]
         closing = due[(day_end <= timer) & (day_end <= wake.watermark_ms)]
@@ -280,7 +337,7 @@ def close(shelf: Shelf, rows: Rows, wake: Wake) -> list[Outgoing]:
     hot["flags"][rows] |= CLOSED_ONCE
     hot["as_of_offset"][rows] = np.maximum(h["as_of_offset"], wake.offset)
     tells = shelf.live and shelf.config.forecasts != "off" and shelf.version >= FORECASTS_FROM
-    wanted = plan.replan(shelf, rows, end_ms, shelf.config.forecast_days if tells else ())
+    wanted = plan.replan(shelf, rows, end_ms + shelf.spread[rows], shelf.config.forecast_days if tells else ())
     for changed in (shelf.dirty_hot, shelf.dirty_model, shelf.dirty_view):
         changed.add(rows)
     out = forecasts.made(shelf, rows, h, wanted, wake.cause) if tells else []
@@ -288,7 +345,7 @@ def close(shelf: Shelf, rows: Rows, wake: Wake) -> list[Outgoing]:
     if len(unsettled):
         several = take(shelf, unsettled.tolist())
         for row in several.values():
-            now_ms = row.day_start_ms
+            now_ms = row.day_start_ms + int(shelf.spread[row.number])
             out += decisions.settle(shelf, row, f"{wake.cause}-{now_ms}-close", now_ms, now_ms, closing=True)
         guards.unsettled(shelf, put_back(shelf, several))
     return out

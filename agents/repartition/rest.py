@@ -74,7 +74,7 @@ def shelf_unrest(shelf: int, meta: Fields, offset: int, sweep: str, end: int, po
     """What a shelf has not done yet."""
     if offset != end:
         yield Unrest(f"shelf {shelf} has not read {end - offset:,} records of sku-events", LET_WORK)
-    if sweep:
+    if sweep or b"closing" in meta:
         yield Unrest(f"shelf {shelf} is in the midst of closing a day", LET_WORK)
     if not meta:
         return

@@ -18,6 +18,7 @@ import numpy as np
 import redis
 from confluent_kafka import KafkaException, Producer
 
+from agents import wiring
 from agents.planner.packing import HOT
 from stream.events.naming import row_key
 from stream.events.partition import partition_of
@@ -56,6 +57,7 @@ class Bench:
             "default_cover_days": 60,  # one replenishment for what a row sells within a run
             "log_level": "warning",
             "clock": self.time.clock,
+            "close_spread_seconds": wiring.CLOSE_SPREAD_S,  # as by the wall clock, whichever it is
         } | dict(pair.split("=", 1) for pair in chosen.set)
         self.at = Installation(self.kafka.bootstrap, self.redis.url, self.folder, **settings)
         self.producer = Producer(

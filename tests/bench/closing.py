@@ -1,4 +1,4 @@
-"""When a day's close began and ended, as the ledger shows it: the sweep that is pending on each shelf."""
+"""When a day's close began and ended, as the ledger shows it: what a shelf says of the closing it has begun."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ STILL_S = 1.0  # shelves begin within a tick of each other
 
 
 class Closing:
-    """A context that looks for the sweep of the midnight at `midnight_ms`; instants are monotonic seconds."""
+    """A context that looks for the closing of the midnight at `midnight_ms`; instants are monotonic seconds."""
 
     def __init__(self, bench: Bench, midnight_ms: int) -> None:
-        self._bench, self._mark = bench, b":%d" % midnight_ms
+        self._bench, self._midnight = bench, b"%d" % midnight_ms
         self.began: float | None = None
         self.ended = 0.0  # when it was last seen
         self._enough = threading.Event()
@@ -43,7 +43,8 @@ class Closing:
             while not self._enough.wait(LOOK_S):
                 asked = client.pipeline(transaction=False)
                 for shelf in range(SHELVES):
-                    asked.hget(keys.of(shelf, "place"), "sweep")
-                if any((sweep or b"").endswith(self._mark) for sweep in asked.execute()):
+                    asked.hget(keys.of(shelf, "place"), "sweep")  # where all rows close at once
+                    asked.hget(keys.of(shelf, "meta"), "closing")
+                if any((said or b"").rpartition(b":")[2] == self._midnight for said in asked.execute()):
                     self.ended = time.monotonic()
                     self.began = self.began or self.ended - LOOK_S

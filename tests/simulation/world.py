@@ -99,6 +99,7 @@ def _planner(rng: random.Random, kind: str, shelves: int, counts: dict[str, int]
         proposal_grace_ms=rng.choice((5, 10)) * HOUR_MS,
         positions_interval_ms=rng.choice((0, 1_000, 8 * HOUR_MS)),
         version=NEWEST,
+        close_spread_ms=rng.choice((0, 30_000, HOUR_MS, 6 * HOUR_MS)),
         **more,
     )
 

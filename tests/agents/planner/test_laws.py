@@ -15,7 +15,7 @@ from agents.planner.config import DAY_MS
 from agents.planner.fold import fold
 from agents.planner.shelf import Shelf
 from stream.events.kinds import Kind
-from tests.agents.planner.worlds import START_MS, Store, World, at_rest, busy, by_sku, config, crowded, run
+from tests.agents.planner.worlds import HOUR_MS, START_MS, Store, World, at_rest, busy, by_sku, config, crowded, run
 
 SEEDS = range(6)
 
@@ -29,13 +29,16 @@ def differences(a: Store, b: Store) -> list[str]:
     return out
 
 
-@pytest.mark.parametrize("version", [versions.FIRST, versions.NEWEST])
+@pytest.mark.parametrize(
+    ("version", "spread_ms"),
+    [(versions.FIRST, 0), (versions.NEWEST, 0), (versions.NEWEST, 2 * HOUR_MS), (versions.NEWEST, 6 * HOUR_MS)],
+)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_cuts_slices_and_crashes_do_not_show(seed: int, version: int) -> None:
+def test_cuts_slices_and_crashes_do_not_show(seed: int, version: int, spread_ms: int) -> None:
     """The same log, cut, sliced and reopened anywhere, gives the same bytes and the same messages in order per SKU."""
     records = busy(seed).records
-    whole = run(config(version=version), records)
-    cut = run(config(version=version), records, random.Random(seed + 1000), crash=0.1)
+    whole = run(config(version=version, close_spread_ms=spread_ms), records)
+    cut = run(config(version=version, close_spread_ms=spread_ms), records, random.Random(seed + 1000), crash=0.1)
     assert differences(whole, cut) == [], f"seed {seed}"
     assert by_sku(whole.messages) == by_sku(cut.messages), f"seed {seed}"
     assert len(whole.messages) > 50, "a world in which nothing happens proves nothing"
