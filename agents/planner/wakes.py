@@ -41,6 +41,7 @@ from stream.events.outgoing import Outgoing
 
 FORECASTS_FROM = 2  # the version from which forecasts are published
 TAUGHT_FROM = 2  # the version from which a row remembers which of its kept days were taught
+CLOSED_AT_ONCE = 32  # rows: what they say, some 70 messages, is published before an alert that comes next
 SETTLED_AT_ONCE = 5_000  # rows: what so many told is settled with the last slice, in some 15 ms
 TAUGHT_DAYS = (1 << HISTORY_DAYS) - 1
 
@@ -67,7 +68,7 @@ def arrive(shelf: Shelf, offset: int, touched: Rows) -> list[Outgoing]:
         if following is not None and following.end_ms != shelf.closing_end_ms:
             out += finish(shelf)  # the day before it was still being closed
     _go_on(shelf, f"mark-{shelf.config.shelf}-{offset}", offset)
-    few = min(shelf.config.slice_rows, shelf.config.send_rows)
+    few = min(slice_rows(shelf), CLOSED_AT_ONCE if closes(shelf) else shelf.config.send_rows)
     came_now = bool(shelf.pending) and shelf.pending[0].offset == offset  # all that is pending came with this record
     if came_now and not (_ends(shelf, shelf.pending) and shelf.commons.unsettled() > SETTLED_AT_ONCE):
         days = 1 + (shelf.watermark_ms - shelf.pending[0].watermark_ms) // DAY_MS

@@ -8,9 +8,10 @@ from types import TracebackType
 import orjson
 from confluent_kafka import Message
 
+from agents.planner.shelf import SPREAD_STEP_MS
 from stream.events.instants import text_from_ms
 from stream.events.topics import full_name
-from tests.bench.bench import DAY_MS, Bench
+from tests.bench.bench import Bench
 from tests.bench.steady import Key, Stamps, Watcher, paced
 
 
@@ -35,7 +36,7 @@ class Load:
         for _ in paced(rate, seconds, bench.producer.poll):
             at_ms = bench.time.now_ms()
             order_id, value, body = bench.shop.order(at_ms, bench.shop.lines())
-            closing = at_ms % DAY_MS == 0  # alerts that a closing raises are dated so: they are no order's
+            closing = at_ms % SPREAD_STEP_MS == 0  # alerts that a closing raises are dated so: they are no order's
             keys = [] if closing else [(line["sku"], line["location"], text_from_ms(at_ms)) for line in body]
             bench.send("orders", order_id, value, self.stamps.on_delivery(keys))
             for sku, received in bench.shop.receipts(body, at_ms + 1):

@@ -19,7 +19,8 @@ def test_defaults_are_the_rooms_own() -> None:
     assert wiring.intake_config(settings) == IntakeConfig(shelves=settings.shelves)
     assert wiring.default_policy(settings) == Policy()
     planner = wiring.planner_config(settings, 3)
-    assert planner == PlannerConfig(shelf=3, shape=wiring.shape(settings), shelves=settings.shelves)
+    shape = wiring.shape(settings)
+    assert planner == PlannerConfig(shelf=3, shape=shape, shelves=settings.shelves, close_spread_ms=50_000)
     transport = TransportConfig(settings.brokers, settings.namespace, 4, 4, 1, client_id=client_id())
     assert wiring.transport_config(settings) == transport
 
@@ -29,7 +30,7 @@ def test_every_field_of_a_room_can_be_set() -> None:
     changed = load(
         brokers="b:1", namespace="n", shelves=7, source_partitions=5, fact_partitions=2, clock="event", lateness_ms=1,
         max_ahead_ms=2, max_behind_days=3, max_record_bytes=2_000, mark_interval_ms=51, fetch_wait_ms=3,
-        poll_max_records=9, buffer_bytes=2_000_000, positions_interval_ms=11, journal_rows=1_001, journal_days=8,
+        poll_max_records=9, buffer_bytes=2_000_000, positions_interval_ms=11, close_spread_seconds=21, journal_rows=1_001, journal_days=8,
         cart_silence_minutes=13, carts_max=1_002, proposal_expiry_hours=50, proposal_grace_hours=5, currency="USD",
         forecasts="off", transfer_expiry_hours=7, lead_times="stated", cart_signals=True, service_levels="segments",
         stockout_chance_limit=0.3, overstock_cover_days=70, hysteresis_share=0.2, count_tolerance_share=0.04,
