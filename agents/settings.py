@@ -230,7 +230,8 @@ class Settings(BaseSettings):
         PACE,
         None,
         "How long past its end (and `RESTOCK_LATENESS_MS`) the last SKUs close a day: each closes at its own second of "
-        "these, so that a midnight holds up no event. Not set: 50 by the wall clock; by the event clock 0, all at once.",
+        "these, so that a midnight holds up no event. Not set: 50 by the wall clock; by the event clock 0, all at "
+        "once.",
         "s",
         ge=0,
         le=600,

@@ -30,13 +30,14 @@ def test_every_field_of_a_room_can_be_set() -> None:
     changed = load(
         brokers="b:1", namespace="n", shelves=7, source_partitions=5, fact_partitions=2, clock="event", lateness_ms=1,
         max_ahead_ms=2, max_behind_days=3, max_record_bytes=2_000, mark_interval_ms=51, fetch_wait_ms=3,
-        poll_max_records=9, buffer_bytes=2_000_000, positions_interval_ms=11, close_spread_seconds=21, journal_rows=1_001, journal_days=8,
+        poll_max_records=9, buffer_bytes=2_000_000, positions_interval_ms=11, journal_rows=1_001, journal_days=8,
         cart_silence_minutes=13, carts_max=1_002, proposal_expiry_hours=50, proposal_grace_hours=5, currency="USD",
         forecasts="off", transfer_expiry_hours=7, lead_times="stated", cart_signals=True, service_levels="segments",
         stockout_chance_limit=0.3, overstock_cover_days=70, hysteresis_share=0.2, count_tolerance_share=0.04,
         default_lead_days=1, default_lead_days_sd=2, default_review_days=3, default_service_level=0.9,
         default_pack_units=0.5, default_min_order_units=4, default_order_cost=5, default_holding_cost_rate_year=0.5,
         default_cover_days=9, session_timeout_ms=7_000, instance_id="w", publish_after="2026-05-01T00:00:00Z",
+        close_spread_seconds=21,
     )  # fmt: skip
     own = {
         "shelf",
