@@ -69,7 +69,7 @@ def test_a_leap_is_closed_day_by_day() -> None:
     assert by_sku(at_once.messages) == by_sku(sliced.messages)
 
 
-def test_a_leap_of_few_rows_over_many_days_is_left_to_slices() -> None:
+def test_a_leap_of_few_rows_over_many_days_is_left_to_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """A record that leaps a year with a few rows closes thousands of days: at once they would hold up the worker."""
     world = World()
     for sku in "ABC":
@@ -80,6 +80,7 @@ def test_a_leap_of_few_rows_over_many_days_is_left_to_slices() -> None:
     assert wakes.leaping(shelf)
     said += at_rest(shelf)
     assert int(shelf.hot["day"][0]) * DAY_MS >= START_MS + 364 * DAY_MS
+    monkeypatch.setattr(wakes, "CLOSED_AT_ONCE", 10_000)
     at_once = Shelf(config(slice_rows=10_000, send_rows=10_000))
     together = fold(at_once, records).messages
     assert not at_once.pending
