@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import prometheus_client
@@ -21,7 +22,6 @@ from agents.planner.shelf import Shelf
 from agents.planner.transfers import OPEN as TRANSFER_OPEN
 from models.demand.online import FAMILY
 from stream.errors import RestockError
-from stream.events.instants import parse_ms
 from stream.events.naming import split_row_key
 from stream.events.outgoing import Outgoing
 from stream.events.refusals import Reason
@@ -319,7 +319,8 @@ def _said_of(message: Outgoing, shelf: int) -> dict[str, object]:
 
 def occurred_ms(message: Outgoing) -> int:
     """Event time of what caused a message, from its `ce_time`."""
-    return parse_ms(next(value for name, value in message.headers if name == "ce_time").decode())
+    text = next(value for name, value in message.headers if name == "ce_time").decode()
+    return round(datetime.fromisoformat(text).timestamp() * 1000)  # ours, so it needs no checks: those take 3 us
 
 
 async def watch_redis(health: Callable[[], Awaitable[Health]]) -> None:

@@ -27,6 +27,21 @@ def identity(*parts: str) -> str:
     return hashlib.blake2b("\x00".join(parts).encode(), digest_size=_ID_BYTES).hexdigest()
 
 
+def identities(begins: Sequence[str], keys: Iterable[bytes], ends: str) -> list[bytes]:
+    """The identity of `begins`, each key and what it `ends` in, all of one cause: the first part is hashed once.
+
+    >>> identities(["shop", "mark-0-7"], [b"a@b"], "p") == [identity("shop", "mark-0-7", "a@b", "p").encode()]
+    True
+    """
+    begun = hashlib.blake2b("\x00".join([*begins, ""]).encode(), digest_size=_ID_BYTES)
+    end, out = b"\x00" + ends.encode(), []
+    for key in keys:
+        hashed = begun.copy()
+        hashed.update(key + end)
+        out.append(hashed.hexdigest().encode())
+    return out
+
+
 def _text(milli: int) -> str:
     return f"{units(milli):,}"
 

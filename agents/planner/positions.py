@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from agents.planner.messages import identity
+from agents.planner.messages import identities
 from agents.planner.records import gathered
 from agents.planner.shelf import Order, Rows, Shelf
 from stream.events.cloudevents import Envelope, printable
@@ -29,13 +29,10 @@ def changed(shelf: Shelf, rows: Rows, cause: str, time_ms: int) -> list[Outgoing
     """`restock.position.changed` of each row, key sku@location."""
     namespace = shelf.config.namespace
     envelope = Envelope("positions", POSITION_EVENT, f"/restock/{namespace}", instant(time_ms))
-    out = []
-    for row, data in zip(rows.tolist(), encoded(shelf, rows), strict=True):
-        key = shelf.keys[row]
-        name = key.decode()
-        subject = key if name.isprintable() else printable(name).encode()
-        out.append(envelope.message(key, identity(namespace, cause, name, "position"), subject, data))
-    return out
+    keys = list(map(shelf.keys.__getitem__, rows.tolist()))
+    plain = b"".join(keys).decode().isprintable()
+    subjects = keys if plain else [printable(key.decode()).encode() for key in keys]
+    return envelope.messages(keys, identities((namespace, cause), keys, "position"), encoded(shelf, rows), subjects)
 
 
 def encoded(shelf: Shelf, rows: Rows) -> list[bytes]:
@@ -54,11 +51,13 @@ def encoded(shelf: Shelf, rows: Rows) -> list[bytes]:
         strict=True,
     )
     names, orders, out = shelf.names, shelf.orders, list[bytes]()
+    places = dict[str, str]()  # as JSON
     for row, at_ms, allocated, available, in_transit, on_hand, on_order, up_to, point in columns:
         sku, location = names[row]
+        place = places.get(location) or places.setdefault(location, orjson.dumps(location).decode())
         due = _next_receipt(orders[row]) if row in orders else "null"
         text = _DATA % (
-            allocated, instant(at_ms if at_ms > 0 else 0), available, in_transit, orjson.dumps(location).decode(), due,
+            allocated, instant(at_ms if at_ms > 0 else 0), available, in_transit, place, due,
             on_hand, on_order, up_to, point, orjson.dumps(sku).decode(),
         )  # fmt: skip
         out.append(text.encode())

@@ -6,6 +6,7 @@ Its attributes are named as in `packing.HOT`, plus what is kept beside those: or
 from __future__ import annotations
 
 from collections import namedtuple
+from struct import Struct
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,11 +15,19 @@ import numpy as np
 from agents.planner import alerts, life, transfers
 from agents.planner.facts import POLICY
 from agents.planner.packing import HOT
-from agents.planner.records import put
+from agents.planner.records import gathered, put
 from agents.planner.shelf import FIELDS, Ahead, Alert, Order, Rows, Shelf, Transfer
 from stream.events.kinds import Flag, source_name
 
 PolicyRow: Any = namedtuple("PolicyRow", POLICY.names or ())  # type: ignore[misc]  # as the dtype says
+
+
+def _struct_of(layout: np.dtype[Any]) -> Struct:
+    """A record's bytes to a tuple and back: numpy takes three times as long to make plain numbers of its fields."""
+    return Struct("<" + "".join("q" if layout[name] == np.int64 else "d" for name in layout.names or ()))
+
+
+_NUMBERS, _POLICY = _struct_of(HOT), _struct_of(POLICY)
 
 
 class Event(NamedTuple):
@@ -166,15 +175,18 @@ class Row(msgspec.Struct, eq=False):
 
 
 assert Row.__struct_fields__[: len(FIELDS)] == FIELDS, "a row's numbers are declared in the order of packing.HOT"
+assert (_NUMBERS.size, _POLICY.size) == (HOT.itemsize, POLICY.itemsize), "records are 64-bit numbers without gaps"
 
 
 def take(shelf: Shelf, numbers: list[int]) -> dict[int, Row]:
     """Take rows out of the arrays."""
     at = np.array(numbers, np.int64)
-    columns = (its[at].tolist() for its in (shelf.hot, shelf.inbound, shelf.outbound, shelf.policy))
+    values = _NUMBERS.iter_unpack(gathered(shelf.hot, at).tobytes())
+    policies = map(PolicyRow._make, _POLICY.iter_unpack(gathered(shelf.policy, at).tobytes()))
+    moving = (its[at].tolist() for its in (shelf.inbound, shelf.outbound))
     return {
-        n: Row(*(*values, *_beside(shelf, n), inbound, outbound, PolicyRow._make(policy)))
-        for n, values, inbound, outbound, policy in zip(numbers, *columns, strict=True)
+        n: Row(*(*its, *_beside(shelf, n), inbound, outbound, policy))
+        for n, its, policy, inbound, outbound in zip(numbers, values, policies, *moving, strict=True)
     }
 
 
@@ -191,8 +203,8 @@ def put_back(shelf: Shelf, rows: dict[int, Row]) -> Rows:
     numbers = np.fromiter(rows, np.int64, len(rows))
     for row in rows.values():
         row.alerting = sum(a.severity << shift_of(kind) for kind, a in row.alerts.items())
-    values = [msgspec.structs.astuple(row)[: len(FIELDS)] for row in rows.values()]
-    put(shelf.hot, numbers, np.array(values, HOT))
+    packed = b"".join([_NUMBERS.pack(*msgspec.structs.astuple(row)[: len(FIELDS)]) for row in rows.values()])
+    put(shelf.hot, numbers, np.frombuffer(packed, HOT))
     for n, row in rows.items():
         shelf.tails.pop(n, None)
         shelf.keep_aside(n, row.orders, row.alerts, row.ahead)

@@ -59,10 +59,16 @@ class Envelope:
         headers = (_VERSION, ("ce_id", id.encode()), *self._said, ("ce_subject", subject), _JSON)
         return Outgoing(self._topic, key, value, headers)
 
-    def messages(self, keys: Sequence[bytes], ids: Iterable[bytes], values: Iterable[bytes]) -> list[Outgoing]:
-        """Many of them, each about its own key, in columns: a third of what they take one by one."""
-        names = zip(repeat("ce_id"), ids)
-        headers = zip(repeat(_VERSION), names, *map(repeat, self._said), zip(repeat("ce_subject"), keys), repeat(_JSON))
+    def messages(
+        self,
+        keys: Sequence[bytes],
+        ids: Iterable[bytes],
+        values: Iterable[bytes],
+        subjects: Sequence[bytes] | None = None,
+    ) -> list[Outgoing]:
+        """Many of them, each about its own key unless told otherwise, in columns: a third of what one by one takes."""
+        names, about = zip(repeat("ce_id"), ids), zip(repeat("ce_subject"), keys if subjects is None else subjects)
+        headers = zip(repeat(_VERSION), names, *map(repeat, self._said), about, repeat(_JSON))
         return list(map(Outgoing, repeat(self._topic), keys, values, headers))
 
 

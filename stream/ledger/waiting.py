@@ -17,6 +17,7 @@ class Waiting:
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._entries: deque[Entry] = deque()
+        self._sizes: deque[int] = deque()  # of each: it is asked for three times
         self.bytes = 0
         self.add(entries)
 
@@ -25,15 +26,17 @@ class Waiting:
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Put entries at the end."""
-        for entry in entries:
-            self._entries.append(entry)
-            self.bytes += size_bytes(entry)
+        added = list(entries)
+        sizes = list(map(size_bytes, added))
+        self._entries.extend(added)
+        self._sizes.extend(sizes)
+        self.bytes += sum(sizes)
 
     def head(self, messages: int, most_bytes: int) -> list[Entry]:
         """The oldest entries within both bounds, but at least one if there is one. They stay."""
         total_bytes, taken = 0, 0
-        for entry in islice(self._entries, messages):
-            total_bytes += size_bytes(entry)
+        for size in islice(self._sizes, messages):
+            total_bytes += size
             if taken > 0 and total_bytes > most_bytes:
                 break
             taken += 1
@@ -42,7 +45,8 @@ class Waiting:
     def drop(self, count: int) -> None:
         """Forget the oldest entries."""
         for _ in range(count):
-            self.bytes -= size_bytes(self._entries.popleft())
+            self._entries.popleft()
+            self.bytes -= self._sizes.popleft()
 
 
 def size_bytes(entry: Entry) -> int:
