@@ -42,7 +42,8 @@ def low_stock(shelf: Shelf, row: Row, age_ms: int) -> Verdict:
         return 0, point <= 0 or covered > point + slack(shelf.config.hysteresis, point)
     if covered < row.safety_stock:
         return CRITICAL, False
-    young = any(age_ms < o.proposed_ms + shelf.config.proposal_grace_ms for o in row.orders)
+    since_ms = age_ms - shelf.config.proposal_grace_ms
+    young = any(since_ms < o.proposed_ms for o in reversed(row.orders))  # the newest is the last, most often
     return INFO if young else WARNING, False
 
 
@@ -173,7 +174,7 @@ def next_change_ms(shelf: Shelf, row: Row, age_ms: int) -> int:
     alert = row.alerts.get("low_stock")
     if alert is None or alert.severity >= WARNING or not row.orders:
         return NEVER
-    old_ms = max(o.proposed_ms for o in row.orders) + shelf.config.proposal_grace_ms
+    old_ms = max([o.proposed_ms for o in row.orders]) + shelf.config.proposal_grace_ms
     return old_ms if old_ms > age_ms else NEVER
 
 

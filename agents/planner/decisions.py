@@ -117,5 +117,5 @@ def next_timer_ms(shelf: Shelf, row: Row, age_ms: int) -> int:
         return shelf.config.warm_until_ms
     if not row.orders and not row.transfers:
         return NEVER
-    expiry = min((o.expires_ms for o in row.orders if o.status == "proposed"), default=NEVER)
+    expiry = min([o.expires_ms for o in row.orders if o.status == "proposed"], default=NEVER)
     return min(expiry, handover.next_expiry_ms(row), alerts.next_change_ms(shelf, row, age_ms))

@@ -253,6 +253,7 @@ def _slow_lane(
     taken: dict[int, Row] = take(shelf, np.unique(known).tolist())
     touched: list[Rows] = []
     counts = _Counts(shelf, c, row, slow)
+    deltas, its_days = entries["delta"], entries["day"]
     for i, (place, *numbers_) in enumerate(zip(slow.tolist(), *values, *texts, strict=True)):
         event = Event(*numbers_)
         if event.kind in _FACTS:
@@ -273,7 +274,7 @@ def _slow_lane(
         elif event.kind == Kind.ORDER_CANCELLED:
             before = effects.Before(_placed_so_far(entries[:place], event))
         effect, messages = effects.apply(shelf, one, event, before)
-        entries["delta"][place], entries["day"][place] = effect.delta, effect.day
+        deltas[place], its_days[place] = effect.delta, effect.day
         if effect.late:
             entries["flags"][place] |= LATE
         if messages and (event.kind >= Kind.SUPPLY_ORDERED or event.kind == Kind.STOCK_RECEIVED):

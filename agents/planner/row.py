@@ -159,11 +159,20 @@ class Row(msgspec.Struct, eq=False):
 
     def sum_orders(self) -> None:
         """Bring the three sums in line with the open replenishments."""
-        self.orders = [o for o in self.orders if o.status in life.OPEN and o.remaining > 0]
-        self.proposed = sum(o.remaining for o in self.orders if o.status == "proposed")
-        placed = [o for o in self.orders if o.status != "proposed"]
-        self.on_order = sum(o.remaining for o in placed)
-        self.confirmed = sum(o.remaining for o in placed if o.status in life.CONFIRMED or not self.policy.confirms)
+        kept, confirms = list[Order](), self.policy.confirms
+        self.proposed = self.on_order = self.confirmed = 0
+        for order in self.orders:
+            status, remaining = order.status, order.remaining
+            if remaining <= 0 or status not in life.OPEN:
+                continue
+            kept.append(order)
+            if status == "proposed":
+                self.proposed += remaining
+                continue
+            self.on_order += remaining
+            if status in life.CONFIRMED or not confirms:
+                self.confirmed += remaining
+        self.orders = kept
 
     def sum_transfers(self) -> None:
         """Drop transfers that are done and bring both sums in line with the open ones."""

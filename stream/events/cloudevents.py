@@ -38,13 +38,14 @@ def outgoing_event(
     (b'{"a":2,"b":1}', b'1970-01-01T00:00:00.000Z')
     """
     value = orjson.dumps(data, option=orjson.OPT_SORT_KEYS)
-    return _envelope(topic, type, source, time_ms).message(key.encode(), id, printable(subject).encode(), value)
+    time, about = text_from_ms(time_ms).encode(), printable(subject).encode()
+    said = (("ce_id", id.encode()), *_of_type(source, type), ("ce_time", time), ("ce_subject", about))
+    return Outgoing(topic, key.encode(), value, (_VERSION, *said, _JSON))
 
 
-@lru_cache(maxsize=1_024)
-def _envelope(topic: str, type: str, source: str, time_ms: int) -> Envelope:
-    """At a close all messages are of one moment."""
-    return Envelope(topic, type, source, text_from_ms(time_ms))
+@lru_cache(maxsize=256)
+def _of_type(source: str, type: str) -> tuple[tuple[str, bytes], tuple[str, bytes]]:
+    return ("ce_source", source.encode()), ("ce_type", type.encode())
 
 
 class Envelope:
@@ -52,12 +53,7 @@ class Envelope:
 
     def __init__(self, topic: str, type: str, source: str, time: str) -> None:
         self._topic = topic
-        self._said = (("ce_source", source.encode()), ("ce_type", type.encode()), ("ce_time", time.encode()))
-
-    def message(self, key: bytes, id: str, subject: bytes, value: bytes) -> Outgoing:
-        """One of them; `subject` holds no control characters."""
-        headers = (_VERSION, ("ce_id", id.encode()), *self._said, ("ce_subject", subject), _JSON)
-        return Outgoing(self._topic, key, value, headers)
+        self._said = (*_of_type(source, type), ("ce_time", time.encode()))
 
     def messages(
         self,

@@ -129,9 +129,13 @@ class _Sender:
                 ends[topic] = record.offset() + 1
 
         told = {topic: partial(heard, topic) for topic in {message.topic for message in messages}}
-        reported = self._reported(messages)
+        names = {topic: (f"{self._namespace}.{topic}", partition_of(topic, self._shelf)) for topic in told}
+        produce, reported = self._producer.produce, self._reported(messages)
         for at, message in enumerate(messages):
-            self._produce(message, told[message.topic] if at in reported else None)
+            name, partition = names[message.topic]
+            hears = told[message.topic] if at in reported else None
+            headers = headers_of(message, self._shelf)
+            produce(name, message.value, message.key, partition, on_delivery=hears, headers=headers)
         left = self._producer.flush(self._transaction_s)
         if failed:
             raise KafkaException(failed[0])
@@ -142,16 +146,6 @@ class _Sender:
     def _reported(self, messages: Sequence[Outgoing]) -> Container[int]:
         """Of which messages, by place, the delivery must be reported to us: without transactions, of each."""
         return range(len(messages))
-
-    def _produce(self, message: Outgoing, told: Any) -> None:
-        self._producer.produce(
-            f"{self._namespace}.{message.topic}",
-            message.value,
-            message.key,
-            partition_of(message.topic, self._shelf),
-            on_delivery=told,
-            headers=headers_of(message, self._shelf),
-        )
 
     def _away(self, detail: str) -> Away:
         return Away(f"could not publish messages of shelf {self._shelf}", detail, "is the broker up? See its log")

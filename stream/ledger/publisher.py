@@ -73,8 +73,10 @@ def partition_of(topic: str, shelf: int) -> int:
 
 def headers_of(message: Outgoing, shelf: int) -> list[tuple[str, bytes]]:
     """The headers as sent: on a shared partition they say whose message it is."""
-    mine = [(SHELF_HEADER, b"%d" % shelf)] if message.topic in SHARED else []
-    return [*message.headers, *mine]
+    headers = list(message.headers)
+    if message.topic in SHARED:
+        headers.append((SHELF_HEADER, b"%d" % shelf))
+    return headers
 
 
 def about(key: bytes, headers: Iterable[tuple[str, bytes | None]]) -> bytes:

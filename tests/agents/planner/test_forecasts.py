@@ -9,7 +9,7 @@ import orjson
 from agents.planner import versions
 from agents.planner.config import DAY_MS
 from agents.planner.explaining import explained
-from stream.events.cloudevents import Envelope
+from stream.events.cloudevents import Envelope, outgoing_event
 from stream.events.outgoing import Outgoing
 from stream.events.public import Forecast
 from tests.agents.planner.test_semantics import DAY0, Shop, of
@@ -112,8 +112,12 @@ def test_a_closed_day_teaches_nothing() -> None:
 
 
 def test_many_messages_are_what_each_would_be() -> None:
-    """In columns or one by one, an envelope makes the same messages."""
-    envelope = Envelope("forecasts", "restock.forecast.made", "/restock/x", "2026-01-01T00:00:00.000Z")
-    keys, ids, values = [b"A@1", b"B@2"], ["i1", "i2"], [b"{}", b"[]"]
-    each = [envelope.message(key, id, key, value) for key, id, value in zip(keys, ids, values, strict=True)]
-    assert envelope.messages(keys, map(str.encode, ids), values) == each
+    """In columns or one by one, the same messages are made."""
+    said = ("forecasts", "restock.forecast.made", "/restock/x")
+    keys, ids, data = [b"A@1", b"B@2"], ["i1", "i2"], [{"b": 1, "a": 2}, {}]
+    each = [
+        outgoing_event(said[0], key.decode(), said[1], id, said[2], 1_767_225_600_000, key.decode(), its)
+        for key, id, its in zip(keys, ids, data, strict=True)
+    ]
+    envelope = Envelope(*said, "2026-01-01T00:00:00.000Z")
+    assert envelope.messages(keys, map(str.encode, ids), [b'{"a":2,"b":1}', b"{}"]) == each
