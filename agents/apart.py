@@ -26,7 +26,7 @@ from stream.errors import RestockError
 from stream.ledger.redis_ledger import RedisLedger
 
 NICE = 19
-READ_AGAIN_S, READ_TIMES = 2.0, 15  # while days close
+READ_AGAIN_S, READ_TIMES = 2.0, 45  # while days close: a minute at midnight, in which they are not read whole
 PR_SET_PDEATHSIG = 1
 # before the models are imported, which alone takes seconds: where the system can, gone with whoever started it, and
 # only on what others leave idle

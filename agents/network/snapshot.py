@@ -25,11 +25,13 @@ async def read(ledger: Ledger, number: int, config: PlannerConfig) -> Shelf | No
     peek = await ledger.peek(number, AT_ONCE)
     if not peek.sections["meta"]:
         return Shelf(config)
+    if b"closing" in peek.sections["meta"]:
+        return None
     model = await _forecasts(ledger, number, peek.sections["hot"])
     if model is None:
         return None
     shelf = load(begun_with(config, peek.sections["meta"]), {**peek.sections, "model": model}, peek.place.offset)
-    return None if shelf.closing_end_ms is not None or any(wake.closing for wake in shelf.pending) else shelf
+    return None if any(wake.closing for wake in shelf.pending) else shelf
 
 
 async def _forecasts(ledger: Ledger, number: int, hot: Fields) -> Fields | None:

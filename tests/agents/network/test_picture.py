@@ -217,7 +217,7 @@ def test_a_snapshot_is_the_shelf() -> None:
     net = two_shops()
     put(net, decided(net))
 
-    async def look() -> tuple[Shelf | None, Shelf | None]:
+    async def look() -> tuple[Shelf | None, Shelf | None, Shelf | None]:
         ledger = MemoryLedger()
         held = await ledger.acquire(0)
         net.shelf.dirty_hot.add(np.arange(net.shelf.n))
@@ -239,11 +239,16 @@ def test_a_snapshot_is_the_shelf() -> None:
             return found
 
         ledger.peek = closing  # type: ignore[method-assign]
-        return whole, await snapshot.read(ledger, 0, net.config)
+        torn = await snapshot.read(ledger, 0, net.config)
+        ledger.peek = peek  # type: ignore[method-assign]
+        net.shelf.closing_end_ms = net.shelf.watermark_ms
+        assert await ledger.keep([(held, changes(net.shelf, held.place, [], 0))]) == [None]
+        return whole, torn, await snapshot.read(ledger, 0, net.config)
 
-    whole, during = asyncio.run(look())
+    whole, torn, during = asyncio.run(look())
     assert whole is not None
     assert whole.offset == net.shelf.offset
     assert whole.hot[: whole.n].tobytes() == net.shelf.hot[: whole.n].tobytes()
     assert whole.transfers == net.shelf.transfers
-    assert during is None
+    assert torn is None, "a day closed between two readings"
+    assert during is None, "some rows of a day are closed and some are not"
