@@ -22,6 +22,7 @@ from agents.refit.record import Lot
 from models.demand import trees
 from models.demand.contract import SIGNALS, Observation, Told, no_ahead
 from models.demand.online import Online
+from models.demand.own_past import Past
 from models.demand.places import LEVELS
 from models.demand.refit import fits
 from stream.events.outlooks import MOST_ROWS, batch
@@ -116,24 +117,32 @@ def trained(shelves: list[Shelf], rounds: int) -> trees.Trees | None:
 
     The plan of days gone by is not kept, so trees learn without it, and know it only by what the regression says of it.
     """
-    told, regressed = list[Told](), list[Floats]()
+    told, pasts, regressed = list[Told](), list[Floats](), list[Floats]()
     for shelf in shelves:
-        for lessons in _lessons(shelf, TRAINED_ROWS // len(shelves)):
+        for lessons, past in _lessons(shelf, TRAINED_ROWS // len(shelves)):
             assert isinstance(shelf.family, Online), "only this family teaches trees"
             told.append(lessons)
+            pasts.append(past)
             regressed.append(trees.regressed_of(shelf.family, shelf.commons.shared, lessons))
     if sum(map(len, told)) < trees.LEAST_LESSONS:
         return None
-    return trees.train(np.concatenate(told), np.concatenate(regressed), rounds)
+    return trees.train(np.concatenate(told), np.concatenate(pasts), np.concatenate(regressed), rounds)
 
 
-def _lessons(shelf: Shelf, most_rows: int) -> Iterator[Told]:
-    """What the kept days of up to so many rows of a shelf, evenly chosen, teach about sums of them."""
+def _past(shelf: Shelf, units: Floats, last: Rows) -> Past:
+    """Kept days `units` (n, HISTORY_DAYS) of rows up to their days `last` (n,), as trees read them."""
+    assert isinstance(shelf.family, Online), "only this family has trees"
+    return Past(units, last - HISTORY_DAYS + 1, shelf.family.season, shelf.family.year)
+
+
+def _lessons(shelf: Shelf, most_rows: int) -> Iterator[tuple[Told, Floats]]:
+    """What the kept days of up to so many rows of a shelf, evenly chosen, teach about sums of them, with their past."""
     rows, family = fit_to_be_asked(shelf), shelf.family
     if len(rows) == 0 or not isinstance(family, Online) or most_rows == 0:
         return
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, most_rows).astype(np.int64))]
     units, last = known_days(shelf, rows), shelf.hot["day"][rows] - 1
+    past = _past(shelf, units, last)
     horizons = plan.horizons(shelf, rows)[:, : family.heads]
     groups = [shelf.places.hashes(shelf.place[rows]), shelf.facts.categories.hashes(shelf.category[rows])]
     nothing = np.zeros((len(rows), len(SIGNALS)))
@@ -148,7 +157,8 @@ def _lessons(shelf: Shelf, most_rows: int) -> Iterator[Told]:
         closed = family.close(state, shared, about)
         state, shared = closed.state, family.settle(shared, closed.told)
         if t >= WARM_DAYS:
-            yield trees.lessons_of(closed.told)
+            lessons, (row, origin) = trees.lessons_of(closed.told), trees.taught_by(closed.told)
+            yield lessons, past.before(row, origin, lessons["span"].astype(np.int64), lessons["scale"].astype(float))
 
 
 def said_by(found: trees.Trees, shelf: Shelf, most_rows: int) -> list[Word]:
@@ -158,11 +168,13 @@ def said_by(found: trees.Trees, shelf: Shelf, most_rows: int) -> list[Word]:
     rows = rows[np.argsort(-stake(shelf, rows), kind="stable")][:most_rows]
     day = shelf.hot["day"][rows] - 1
     horizons = plan.horizons(shelf, rows)[:, : family.heads]
-    ahead, told = learning.ahead(shelf, rows, day), []
+    ahead, told, place = learning.ahead(shelf, rows, day), [], np.arange(len(rows))
+    kept = _past(shelf, known_days(shelf, rows), day)
     for horizon in horizons.T:
         features, scale = family.features(shelf.model[rows], shelf.commons.shared, day, horizon, ahead)
         regressed = family.regressed(shelf.commons.shared, features, scale, horizon)
-        told.append(found.quantiles(features, scale, horizon, regressed) * scale[:, None])
+        past = kept.before(place, day, horizon, scale)
+        told.append(found.quantiles(features, scale, horizon, past, regressed) * scale[:, None])
     quantiles = bounded(np.stack(told, axis=1), horizons, guests.most_units(shelf, rows))
     return [
         Word(shelf.names[row][0], shelf.names[row][1], "LightGBM", as_of, days, its)

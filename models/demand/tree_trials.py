@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from models.demand.contract import Told
+from models.demand.contract import Floats, Told
 from models.demand.row_sums import LARGEST
-from models.demand.trees import FIXED, features_of, with_size
+from models.demand.trees import FIXED, features_of, with_past
 
 JUDGED_SHARE = 0.25  # of the lessons, the newest: the trials are judged by them
 TRIAL_LESSONS = 12_000
@@ -26,14 +26,19 @@ ROUNDS = (60, 120, 200)
 SEED = 1
 
 
-def best_parameters(lessons: Told, trials: int) -> tuple[dict[str, Any], int]:
-    """Parameters and rounds of the best of `trials` random choices: trained on older lessons, judged on newer ones."""
+def best_parameters(lessons: Told, trials: int, past: Floats | None = None) -> tuple[dict[str, Any], int]:
+    """Parameters and rounds of the best of `trials` random choices: trained on older lessons, judged on newer ones.
+
+    Trees see the features of `lessons` (m,) and, where it is given, their rows' own `past` (m, PAST_COLUMNS).
+    """
     import lightgbm
 
+    past = np.zeros((len(lessons), 0)) if past is None else past
     if len(lessons) > TRIAL_LESSONS:
-        lessons = lessons[np.linspace(0, len(lessons) - 1, TRIAL_LESSONS).astype(np.int64)]
+        kept = np.linspace(0, len(lessons) - 1, TRIAL_LESSONS).astype(np.int64)
+        lessons, past = lessons[kept], past[kept]
     scale = lessons["scale"].astype(np.float64)
-    features = with_size(features_of(lessons), scale, lessons["span"])
+    features = with_past(features_of(lessons), scale, lessons["span"], past)
     target, weight = np.clip(lessons["target"].astype(np.float64), 0.0, LARGEST), np.sqrt(scale)
     cut = int(len(lessons) * (1.0 - JUDGED_SHARE))
     data = lightgbm.Dataset(features[:cut], target[:cut], weight=weight[:cut], free_raw_data=False)

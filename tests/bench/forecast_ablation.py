@@ -177,7 +177,7 @@ def lanes(asked: argparse.Namespace) -> None:
     guests: dict[str, Callable[[], Guest]] = {
         **{name: (lambda name=name: learner(name)) for name in LEARNERS},
         "neural net": NeuralNet,
-        "trees": lambda: NightlyTrees(from_period=since),
+        "trees": lambda: NightlyTrees(whole, from_period=since),
         "ARIMA": lambda: Refit("refit", whole, by(fits.arima, max(whole.season, 1)), since),
         "ETS": lambda: Refit("refit", whole, by(fits.smoothing, max(whole.season, 1)), since),
         "both of six weeks": lambda: Refit("refit", whole, as_served, since, HISTORY_DAYS),

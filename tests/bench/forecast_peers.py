@@ -4,9 +4,10 @@ usage: python -m tests.bench.forecast_peers SET[,SET...] [--back N] [--rows N] [
        [--no-trees] [--no-automatic] [--no-smoothers]
 
 Peers: smoothers with the best memory a row and statsforecast's automatic models, both with pooled errors of the sum;
-LightGBM quantiles on the production family's features (the plan among them), its parameters the best of `--trials`
-random ones on horizons that were over before the first scored origin. Automatic models run on a seeded sample of rows,
-and so does everybody in their comparison. Ratios are ours over theirs, with 90 % intervals by bootstrap over origins.
+LightGBM quantiles on the production family's features (the plan among them), and on these and the rows' own past,
+parameters of each the best of `--trials` random ones on horizons that were over before the first scored origin.
+Automatic models run on a seeded sample of rows, and so does everybody in their comparison. Ratios are ours over theirs,
+with 90 % intervals by bootstrap over origins.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ from models.demand.contract import Ahead, Floats, Ints, Shared, State, Told
 from models.demand.online import Online
 from models.demand.panel import Panel
 from models.demand.tree_trials import best_parameters
-from models.demand.trees import NightlyTrees, Trees
+from models.demand.trees import Forest, NightlyTrees, Trees, features_of, grown, thinned, told_by, with_size
 from tests.bench.forecast_ablation import some_rows
 from tests.models import forecast_file as files
 
 SEED = 1
+PLAIN, WITH_PAST = "LightGBM, tuned", "LightGBM, tuned, with the past"
+OVER = "with trees / {}"
 LEAST_OF_A_SEGMENT = 100  # forecasts, as score.py counts
 
 
@@ -45,43 +48,45 @@ def scorer() -> Any:
 
 
 @dataclass
-class Heard:
-    """Trees that are heard by the mixture; their first forest, plain quantile trees, is kept for its own score."""
+class Heard(NightlyTrees):
+    """Trees that are heard by the mixture, beside the peers: plain forests that are not.
 
-    inner: Tuned
-    periods: set[int]
-    kept: dict[int, Floats] = field(default_factory=dict)
+    Peers are trained as often, on the same lessons: one sees the family's features alone, the other, our trees' first
+    forest, the rows' own past as well. Parameters of each are chosen once, on what was over before the first training.
+    """
 
-    @property
-    def name(self) -> str:
-        return str(self.inner.name)
+    trials: int = 30
+    periods: set[int] = field(default_factory=set)
+    plain: Forest = ()
+    plain_parameters: dict[str, Any] = field(default_factory=dict)
+    plain_rounds: int = 0
+    kept: dict[str, dict[int, Floats]] = field(default_factory=lambda: {PLAIN: {}, WITH_PAST: {}})
 
-    def hear(self, period: int, told: Told) -> None:
-        self.inner.hear(period, told)
+    def trained(self, family: Online, shared: Shared, lessons: Told, past: Floats) -> Trees:
+        if not self.parameters:
+            self.parameters, self.rounds = best_parameters(lessons, self.trials, past)
+            self.plain_parameters, self.plain_rounds = best_parameters(lessons, self.trials)
+        some = lessons[thinned(len(lessons))]
+        sized = with_size(features_of(some), some["scale"].astype(np.float64), some["span"])
+        nothing = np.zeros((len(some), len(QUANTILES)))
+        self.plain = grown(sized, some, nothing, self.plain_rounds, self.plain_parameters)
+        return super().trained(family, shared, lessons, past)
 
     def quantiles(
         self, family: Online, state: State, shared: Shared, period: int, horizons: Ints, ahead: Ahead
     ) -> Floats | None:
-        told = self.inner.quantiles(family, state, shared, period, horizons, ahead)
-        if told is not None and self.inner.trees is not None and period in self.periods:
-            features, scale = family.features(state, shared, np.full(len(state), period), horizons[:, 0], ahead)
-            plain = self.inner.trees.from_nothing(features, scale, horizons[:, 0])
-            self.kept[period] = plain * scale[:, None]
+        told = super().quantiles(family, state, shared, period, horizons, ahead)
+        if told is not None and self.trees is not None and period in self.periods:
+            now, horizon = np.full(len(state), period), horizons[:, 0]
+            features, scale = family.features(state, shared, now, horizon, ahead)
+            past = self.past.before(np.arange(len(state)), now, horizon, scale)
+            peers_told = {
+                PLAIN: told_by(self.plain, with_size(features, scale, horizon), np.zeros(1)),
+                WITH_PAST: self.trees.from_nothing(features, scale, horizon, past),
+            }
+            for who, quantiles in peers_told.items():
+                self.kept[who][period] = quantiles * scale[:, None]
         return told
-
-
-@dataclass
-class Tuned(NightlyTrees):
-    """Trees whose parameters are chosen once, on what was over before the first training."""
-
-    trials: int = 30
-    chosen: bool = False
-
-    def trained(self, family: Online, shared: Shared, lessons: Told) -> Trees:
-        if not self.chosen:
-            self.parameters, self.rounds = best_parameters(lessons, self.trials)
-            self.chosen = True
-        return super().trained(family, shared, lessons)
 
 
 @dataclass(frozen=True)
@@ -226,18 +231,17 @@ def run(name: str, asked: argparse.Namespace) -> dict[str, tuple[float, float, f
             say(f"{who} ({len(rows)} rows)", whole, time.perf_counter() - started, ours, rows)
     if not asked.no_trees:
         started = time.perf_counter()
-        trees = Tuned(every_periods=28, from_period=max(wanted[0] - 16 * source.horizon, 28), trials=asked.trials)
-        heard = Heard(trees, set(wanted))
+        since = max(wanted[0] - 16 * source.horizon, 28)
+        heard = Heard(panel, every_periods=28, from_period=since, trials=asked.trials, periods=set(wanted))
         mixed = forecast_history(panel, [source.horizon], wanted, (heard,))[0].quantiles
-        alone = np.stack([heard.kept[o] for o in wanted])
         seconds = time.perf_counter() - started
-        say("LightGBM, tuned", alone, seconds, ours)
+        for who, told_then in heard.kept.items():
+            alone = np.stack([told_then[o] for o in wanted])
+            say(who, alone, seconds, ours)
+            found[OVER.format(who)] = judge.ratio(mixed, alone)
+            print("    with trees / it {:.3f} ({:.3f} to {:.3f})".format(*found[OVER.format(who)]))
         say("ours with trees", mixed, seconds)
-        found["with trees / LightGBM"] = judge.ratio(mixed, alone)
-        print(
-            "    with trees / LightGBM {:.3f} ({:.3f} to {:.3f})".format(*found["with trees / LightGBM"]),
-            trees.parameters,
-        )
+        print("   ", heard.parameters, heard.plain_parameters)
         if best:
             found[TREES_OVER_BEST] = judge.ratio(mixed, min(best, key=lambda one: one[0])[1])
             print("    with trees / best smoother {:.3f} ({:.3f} to {:.3f})".format(*found[TREES_OVER_BEST]))
@@ -264,7 +268,7 @@ def main() -> None:
     ]
     if min(best) > 0.0:
         print(f"geometric mean of ours over the best classical peer: {float(np.exp(np.mean(np.log(best)))):.3f}")
-    for who in ("LightGBM, tuned", "with trees / LightGBM", TREES_OVER_BEST):
+    for who in (PLAIN, OVER.format(PLAIN), WITH_PAST, OVER.format(WITH_PAST), TREES_OVER_BEST):
         ratios = [found[who][0] for found in everybody.values() if who in found]
         if ratios:
             print(f"geometric mean, {who}: {float(np.exp(np.mean(np.log(ratios)))):.3f}")

@@ -145,7 +145,7 @@ def main() -> None:
     wanted = origins(loaded.source, loaded.panel.periods, asked.back)
     # A guest is weighed by what it told before: give it 16 horizons to be seen in.
     since = max(wanted[0] - 16 * loaded.source.horizon, 0)
-    guests = (NightlyTrees(every_periods=28, from_period=since),) if asked.trees else ()
+    guests = (NightlyTrees(loaded.panel, every_periods=28, from_period=since),) if asked.trees else ()
     made = forecast_history(loaded.panel, [loaded.source.horizon], wanted, guests)[0]
     print(f"{loaded.panel.rows} rows x {loaded.panel.periods} periods in {time.perf_counter() - started:.1f} s")
     frames = []

@@ -138,12 +138,16 @@ def test_trees_join_as_a_guest():
     pytest.importorskip("lightgbm", reason="LightGBM is not installed: pip install restock[trees]")
     units = np.random.default_rng(3).poisson(np.linspace(0.5, 20.0, 40)[:, None], (40, 70)).astype(float)
     origins = range(40, 63, 7)
-    made = [forecast_history(panel(units), [7], origins, (NightlyTrees(rounds=15),))[0].quantiles for _ in range(2)]
+
+    def told(units, origins):
+        return forecast_history(panel(units), [7], origins, (NightlyTrees(panel(units), rounds=15),))[0].quantiles
+
+    made = [told(units, origins) for _ in range(2)]
     assert made[0].tobytes() == made[1].tobytes()
     alone = forecast_history(panel(units), [7], origins)[0].quantiles
     assert (made[0] != alone).any()
     assert np.isfinite(made[0]).all()
     shuffled = units.copy()
     shuffled[:, 62:] = shuffled[:, 62:][:, ::-1]
-    again = forecast_history(panel(shuffled), [7], range(40, 62, 7), (NightlyTrees(rounds=15),))[0].quantiles
+    again = told(shuffled, range(40, 62, 7))
     assert again.tobytes() == made[0][: len(again)].tobytes()

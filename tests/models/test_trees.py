@@ -8,6 +8,7 @@ import pytest
 from models.demand import trees
 from models.demand.exactly import FEATURE_STEP
 from models.demand.online import FAMILY
+from models.demand.own_past import PAST_COLUMNS
 from models.demand.places import LEVELS, QUANTILE_STEP, quantiles_of
 from models.demand.row_sums import REGRESSION
 from models.demand.scores import pinball
@@ -41,8 +42,9 @@ def test_what_the_regression_knows_is_not_learnt_again():
     known = features @ rng.uniform(0.0, 0.15, features.shape[1])  # of everything a little: trees need many steps for it
     lessons["target"] = known + 0.5 * (features[:, 0] > 1.0) + rng.gamma(2.0, 0.1, count)
     regressed = np.repeat(known[:, None], len(LEVELS), axis=1)
-    made = trees.train(lessons[:2000], regressed[:2000], 60)
-    asked = (features[2000:], lessons["scale"][2000:].astype(float), lessons["span"][2000:])
+    past = np.full((count, PAST_COLUMNS), np.nan)
+    made = trees.train(lessons[:2000], past[:2000], regressed[:2000], 60)
+    asked = (features[2000:], lessons["scale"][2000:].astype(float), lessons["span"][2000:], past[2000:])
     both, alone = made.quantiles(*asked, regressed[2000:]), made.from_nothing(*asked)
     target = lessons["target"][2000:].astype(float)
     assert pinball(target, both, LEVELS).mean() < 0.8 * pinball(target, alone, LEVELS).mean()
