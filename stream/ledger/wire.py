@@ -6,6 +6,7 @@ A script that is sent twice must be safe to run twice: that is the scripts' busi
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from hashlib import sha1
 from pathlib import Path
@@ -17,9 +18,12 @@ from stream.errors import Away, SetupError
 from stream.ledger.client import MOVING, UNANSWERED, Client, Command
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 Call = tuple[list[str], list[Any]]  # KEYS and ARGV of one script call
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0  # a restart of an empty Redis takes about 0.1 s
+NOTICE_S = 3.0  # without an answer: whoever looks at a terminal begins to wonder
+NOTICE_AGAIN_S = 30.0
 SCAN_KEYS = 5_000  # one SCAN step: about 1 ms of Redis' one thread
 PASSING = ("OOM", "READONLY", "LOADING", "BUSY", "MISCONF", "NOREPLICAS", "MASTERDOWN")
 PASSING_TYPES = (
@@ -40,6 +44,7 @@ class Wire:
         self._timeout_s = timeout_s
         self._client = Client(url, min(command_s, timeout_s))
         self._scripts: dict[str, _Script] = {}
+        self._notice_at_s = float("-inf")  # by the loop's clock: no sooner than this is it said that we wait
 
     async def run(self, name: str, calls: Sequence[Call]) -> list[Any]:
         """One script for several sets of keys in one round trip. What is already answered is not sent again.
@@ -110,7 +115,8 @@ class Wire:
 
     async def _patiently(self, what: str, attempt: Callable[[], Awaitable[T]]) -> T:
         clock = asyncio.get_running_loop().time
-        deadline, pause_s = clock() + self._timeout_s, 0.0  # the first repeat at once: a dead connection, a new script
+        begun, pause_s = clock(), 0.0  # the first repeat at once: a dead connection, a new script
+        deadline = begun + self._timeout_s
         while True:
             try:
                 return await attempt()
@@ -118,6 +124,12 @@ class Wire:
                 self._passing_or_raise(what, error)
                 if clock() + pause_s > deadline:
                     raise self._away(what, error) from error
+                if clock() >= max(begun + NOTICE_S, self._notice_at_s):
+                    self._notice_at_s = clock() + NOTICE_AGAIN_S
+                    left_s, said = deadline - clock(), {"event": "redis_away"}
+                    log.warning(
+                        "Redis at %s: %s; trying for %.0f s more to %s", self.where, error, left_s, what, extra=said
+                    )
             await asyncio.sleep(pause_s)
             pause_s = min(max(2 * pause_s, FIRST_PAUSE_S), LONGEST_PAUSE_S)
 

@@ -15,7 +15,7 @@ import redis
 
 from stream.errors import Away, Fenced, SetupError, Stale
 from stream.events.outgoing import Outgoing
-from stream.ledger import redis_ledger
+from stream.ledger import redis_ledger, wire
 from stream.ledger.port import Held, Place, Write
 from stream.ledger.redis_ledger import RedisLedger
 from stream.local.child import free_port
@@ -113,6 +113,26 @@ def test_a_redis_that_hangs_is_away_within_the_bound(own_redis: servers.Server) 
             return await _patient(ledger, held, write)
 
     run(own_redis.url, body, timeout_s=0.3, command_s=0.1)
+
+
+def test_a_long_wait_for_redis_is_said_once(
+    own_redis: servers.Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that waits two minutes for a Redis that is away says so, and to whom it speaks; not at each try."""
+    monkeypatch.setattr(wire, "NOTICE_S", 0.2)
+
+    async def body(ledger: RedisLedger) -> None:
+        held = await ledger.acquire(0)
+        own_redis.pause()
+        with pytest.raises(Away):
+            await ledger.keep([(held, step(held))])
+        own_redis.resume()
+
+    run(own_redis.url, body, timeout_s=1.0, command_s=0.1)
+    said = [record.getMessage() for record in caplog.records if record.name == wire.__name__]
+    assert len(said) == 1, said
+    assert "s more to run keep in the ledger" in said[0]
+    assert own_redis.url in said[0]
 
 
 def test_scripts_a_redis_has_forgotten_are_loaded_again(redis_url: str) -> None:
