@@ -22,6 +22,7 @@ from agents.backtest.log import MORNING_MS, Log, Said, demand
 from agents.backtest.plan import QUANTILES, Plan, first_day_of
 from agents.backtest.shop import Delivery, Shop, lead_periods
 from agents.planner import plan as thresholds
+from agents.planner import wakes
 from agents.planner.calendar import ArrayPlan
 from agents.planner.config import DAY_MS, PlannerConfig, Policy
 from agents.planner.facts import fact_key
@@ -111,6 +112,7 @@ class _Driver:
             begin_period = self.plan.first
             record, sold = self._record(period)  # 1
             fold(self.shelf, [record])  # 2
+            wakes.finish(self.shelf)  # a closing of many rows is left to slices, and here is nobody who sweeps
             self.shelf.journal.changed.clear()  # nobody keeps it
             if period >= begin_period:
                 self._read(period, sold)  # 3

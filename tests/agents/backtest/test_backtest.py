@@ -96,6 +96,21 @@ def test_jobs_show_in_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
 
 
+def test_an_origin_knows_its_own_day_however_many_rows_there_are(tmp_path: Path) -> None:
+    """Demand that jumps is in every row's forecast made at the end of that day, of forty rows as of four."""
+    for rows in (4, 40):
+        units = np.full((rows, 34), 2.0)
+        units[:, 30:] = 90.0
+        out = tmp_path / str(rows)
+        out.mkdir()
+        file = table(out / "demand.parquet", units)
+        assert backtest("--demand", file, "--out", out, "--horizons", "1", "--from", "2024-01-25") == 0
+        told = columns(out / "forecasts.parquet")
+        by_day = [told["mean"][told["date"].astype("M8[D]") == np.datetime64("2024-01-01") + day] for day in (29, 30)]
+        assert len(by_day[0]) == len(by_day[1]) > 0
+        assert by_day[1].min() > 2 * by_day[0].max(), rows
+
+
 @pytest.mark.parametrize("unmet", ["--lost-sales", "--backorders"])
 def test_units_are_conserved(unmet: str, tmp_path: Path) -> None:
     """Stock changes by what was ordered a lead time ago less what was sold; demand is sold, or lost, or waits."""
