@@ -65,7 +65,7 @@ def arrive(shelf: Shelf, offset: int, touched: Rows) -> list[Outgoing]:
         return out
     if closes(shelf):
         following = _next_closing(shelf)
-        if following is not None and following.end_ms != shelf.closing_end_ms:
+        if following is not None and _waits(shelf, following):
             out += finish(shelf)  # the day before it was still being closed
     _go_on(shelf, f"mark-{shelf.config.shelf}-{offset}", offset)
     few = min(slice_rows(shelf), CLOSED_AT_ONCE if closes(shelf) else shelf.config.send_rows)
@@ -111,7 +111,7 @@ def _next_closing(shelf: Shelf) -> _Closing | None:
     It is looked for once a closing, not at every mark: 250,000 rows take 3 ms. What was found holds as the least it can
     be, as ends only move on; whoever moves one back lowers it.
     """
-    lately = max((w.watermark_ms for w in shelf.pending if w.closing), default=LONG_AGO)
+    lately = _lately(shelf)
     if lately == shelf.next_end_after and shelf.next_end_from > shelf.watermark_ms:
         return None
     spread, ends = shelf.spread[: shelf.n], shelf.hot["day_end_ms"][: shelf.n]
@@ -130,6 +130,21 @@ def _next_closing(shelf: Shelf) -> _Closing | None:
         end_ms = int(firsts.min())
     other = int(at[ends != end_ms].min(initial=NEVER))
     return _Closing(end_ms, max(shelf.next_end_from, min(end_ms + shelf.spread_ms, other - 1)))
+
+
+def _lately(shelf: Shelf) -> int:
+    """How far the closings reach that are pending; LONG_AGO where none is."""
+    return max((wake.watermark_ms for wake in shelf.pending if wake.closing), default=LONG_AGO)
+
+
+def _waits(shelf: Shelf, closing: _Closing) -> bool:
+    """Whether a closing comes only once those that are pending are over: it reads what they teach.
+
+    Or it reaches no further than they do: a row is more than a day behind, which they bring up to date.
+    """
+    if not closes(shelf):
+        return False
+    return closing.end_ms != shelf.closing_end_ms or min(closing.until_ms, shelf.watermark_ms) <= _lately(shelf)
 
 
 def _last_ms(shelf: Shelf) -> int:
@@ -161,8 +176,8 @@ def _begin(shelf: Shelf, end_ms: int) -> None:
 def _go_on(shelf: Shelf, cause: str, offset: int) -> None:
     """What comes next on the way to the watermark is pending: a closing; where no other follows, all the rest too."""
     while (closing := _next_closing(shelf)) is not None:
-        if closes(shelf) and closing.end_ms != shelf.closing_end_ms:
-            return  # it reads what that one teaches
+        if _waits(shelf, closing):
+            return
         _begin(shelf, closing.end_ms)
         shelf.pending.append(Wake(min(closing.until_ms, shelf.watermark_ms), cause, offset, True))
     if leaping(shelf) or shelf.dues.any_by(shelf.watermark_ms):

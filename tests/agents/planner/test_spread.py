@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import orjson
+import pytest
 
-from agents.planner import versions
+from agents.planner import versions, wakes
 from agents.planner.config import DAY_MS
 from agents.planner.fold import fold
 from agents.planner.keeping import load
 from agents.planner.shelf import Shelf
 from stream.events.kinds import Kind
-from tests.agents.planner.worlds import START_MS, Store, World, at_rest, config
+from tests.agents.planner.worlds import HOUR_MS, START_MS, Store, World, at_rest, config
 
 SPREAD_MS = 50_000
 MIDNIGHT_MS = START_MS + DAY_MS
@@ -104,6 +105,23 @@ def test_what_a_closing_decides_is_dated_when_its_sku_closed() -> None:
             if message.topic in ("stock-alerts", "replenishments"):
                 times.add(dict(message.headers)["ce_time"])
     assert len(times) > 3, "every closing was dated alike"
+
+
+def test_a_row_that_is_days_behind_ends_in_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new row that opens a day from before a closing that is pending is closed day by day, and nothing goes round."""
+    world, shelf = World(), Shelf(config(close_spread_ms=SPREAD_MS))
+    selling(world)
+    folded(shelf, world, START_MS + 2)
+    fold(shelf, [world.record(MIDNIGHT_MS + SPREAD_MS - 1)])
+    assert wakes.closes(shelf), "the closing was not left to slices"
+    look, left = wakes._next_closing, iter(range(100))
+    monkeypatch.setattr(wakes, "_next_closing", lambda shelf: look(shelf) if next(left) < 99 else pytest.fail("round"))
+    world.row(Kind.STOCK_COUNTED, MIDNIGHT_MS - 30 * HOUR_MS, sku="X", units=4)
+    folded(shelf, world, MIDNIGHT_MS + SPREAD_MS)
+    folded(shelf, world, MIDNIGHT_MS + SPREAD_MS + 1)
+    assert set(shelf.hot["day_start_ms"][: shelf.n].tolist()) == {MIDNIGHT_MS}
+    assert shelf.closing_end_ms is None
+    assert shelf.commons.unsettled() == 0
 
 
 def test_the_window_is_kept_and_moves_no_row_of_version_1() -> None:
