@@ -26,7 +26,7 @@ NAMES = ("", *segments.DEFAULT_SERVICE_LEVEL)
 LEVELS = np.array([0.0, *segments.DEFAULT_SERVICE_LEVEL.values()])
 EVERY_DAYS = WEEK_DAYS = 7
 LEAST_WEEKS = 3
-LEARNING = 2  # as in shelf.py
+CLOSED_ONCE, LEARNING = 1, 2  # as in shelf.py
 
 
 def sort(shelf: Shelf) -> None:
@@ -35,7 +35,8 @@ def sort(shelf: Shelf) -> None:
     if not shelf.config.segments or shelf.version < SEGMENTS_FROM or n == 0:
         return
     hot = shelf.hot
-    if int(hot["day"][:n].max()) % EVERY_DAYS:
+    closed = hot["flags"][:n] & CLOSED_ONCE > 0  # one that is new may be a day ahead of all
+    if not closed.any() or int(hot["day"][:n][closed].max()) % EVERY_DAYS:
         return
     rows = np.flatnonzero((hot["flags"][:n] & LEARNING > 0) & (hot["demand_rate"][:n] > 0))
     weeks, mean, sd = _weekly(shelf, rows)

@@ -20,8 +20,11 @@ POLICY = Policy(lead_days=2.0, service_level=0.9)
 DAYS = 36
 
 
-def shop_of(**kwargs: object) -> Shop:
-    """Steady and dear, steady and cheap, and one that sells 40 a month at once, for five weeks."""
+def shop_of(*, new: bool = False, **kwargs: object) -> Shop:
+    """Steady and dear, steady and cheap, and one that sells 40 a month at once, for five weeks.
+
+    With `new`, a SKU nobody knew sells just past midnight once a week, before that day is closed.
+    """
     shop = Shop(policy=POLICY, **kwargs)
     for day in range(DAYS):
         now = START_MS + day * DAY_MS
@@ -30,6 +33,8 @@ def shop_of(**kwargs: object) -> Shop:
         ):
             if units:
                 shop.world.order(now + 1, 1_000 + day * 10 + i, sku=sku, units=units, price=price)
+        if new and now // DAY_MS % segments.EVERY_DAYS == 0:
+            shop.world.order(now + DAY_MS + 1, 9_000 + day, sku=f"N{day}", units=1)
         shop.tell(now + DAY_MS)
     return shop
 
@@ -43,6 +48,11 @@ def told(shop: Shop) -> dict[str, tuple[str, float]]:
 def test_dear_and_steady_rows_are_promised_more() -> None:
     """Value makes A, B and C, weekly sums X, Y and Z; the level follows at the next week's closing."""
     assert told(shop_of(segments=True)) == {"A": ("AX", 0.98), "C": ("CX", 0.95), "Z": ("BZ", 0.93)}
+
+
+def test_a_new_row_puts_off_no_sorting() -> None:
+    """It is a day ahead of all others as they close theirs, and on no week."""
+    assert {sku: told(shop_of(segments=True, new=True))[sku][0] for sku in "ACZ"} == {"A": "AX", "C": "CX", "Z": "BZ"}
 
 
 def test_a_shop_that_sells_nothing_has_no_segments() -> None:
