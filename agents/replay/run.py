@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from agents import abilities, clock
+from agents import abilities, clock, wiring
 from agents.replay import dates, report
 from agents.replay.facts import location_facts
 from agents.replay.formats.catalogue import FORMATS
@@ -143,7 +143,7 @@ def _require_time(order: Order, loaded: Loaded, settings: Settings, watermark_ms
 
 def _timeline(order: Order, loaded: Loaded, settings: Settings) -> Timeline:
     zone, found = order.timezone, loaded.dates
-    until_ms = min(max(day_end_ms(found.last_ms, z) for z in (zone, "UTC")) + settings.lateness_ms, clock.now_ms())
+    until_ms = min(closed_ms(found.last_ms, zone, settings), clock.now_ms())
     ticks = order.tick_ms if settings.clock == "event" else None
     begin_ms = day_start_ms(found.first_ms, zone)
     timeline = Timeline(records(loaded.lines), ticks, begin_ms, until_ms)
@@ -151,6 +151,12 @@ def _timeline(order: Order, loaded: Loaded, settings: Settings) -> Timeline:
         for receipt in opening_stock(loaded.lines, order.opening, begin_ms - 1000, order.file.name):
             timeline.add(receipt)
     return timeline
+
+
+def closed_ms(last_ms: int, zone: str, settings: Settings) -> int:
+    """From when on the day of an instant is closed for every SKU, whether its location's zone is said or not."""
+    end_ms = max(day_end_ms(last_ms, z) for z in (zone, "UTC"))
+    return end_ms + settings.lateness_ms + wiring.close_spread_ms(settings)
 
 
 def _send(

@@ -21,6 +21,7 @@ from agents.replay.formats.records import Record
 from agents.replay.opening import opening_stock, parse_opening
 from agents.replay.supplier import Supplier, parse_lead
 from agents.replay.timeline import DAY_MS, HOUR_MS, Tick, Timeline, day_end_ms, day_start_ms
+from agents.settings import load
 from stream.errors import SetupError
 from tests.agents.replay.files import accepted_by_contract, lines_of
 from tests.agents.replay.test_files import MAPPED, line
@@ -275,6 +276,13 @@ def test_check_publishes_nothing(
     out = capsys.readouterr().out
     assert "rows 3: to be published 2, repeated 0" in out
     assert "refused unreadable_row: 1" in out
+
+
+def test_a_replay_ends_when_the_last_sku_has_closed_its_day() -> None:
+    """The last tick is past the seconds over which SKUs close a day, where they are asked for by the event clock."""
+    at_once = load(clock="event", lateness_ms=7_000)
+    assert run.closed_ms(T0, "UTC", at_once) == MIDNIGHT + DAY_MS + 7_000
+    assert run.closed_ms(T0, "UTC", at_once.changed(close_spread_seconds=50)) == MIDNIGHT + DAY_MS + 57_000
 
 
 def test_the_command_offers_every_format() -> None:
