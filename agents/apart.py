@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import math
 import os
 import resource
 import signal
@@ -26,7 +27,7 @@ from stream.errors import RestockError
 from stream.ledger.redis_ledger import RedisLedger
 
 NICE = 19
-READ_AGAIN_S, READ_TIMES = 2.0, 45  # while days close: a minute at midnight, in which they are not read whole
+READ_AGAIN_S, READ_TIMES = 2.0, 20  # while days close; and as often as fit into the seconds they close over
 PR_SET_PDEATHSIG = 1
 # before the models are imported, which alone takes seconds: where the system can, gone with whoever started it, and
 # only on what others leave idle
@@ -125,8 +126,10 @@ async def read_shelves(settings: Settings) -> list[Shelf]:
 
 
 async def _read(settings: Settings, ledger: RedisLedger, number: int) -> Shelf:
-    for _ in range(READ_TIMES):
-        shelf = await snapshot.read(ledger, number, wiring.planner_config(settings, number))
+    config = wiring.planner_config(settings, number)
+    times = READ_TIMES + math.ceil(config.close_spread_ms / 1000 / READ_AGAIN_S)
+    for _ in range(times):
+        shelf = await snapshot.read(ledger, number, config)
         if shelf is None:
             await asyncio.sleep(READ_AGAIN_S)
             continue
@@ -143,4 +146,5 @@ async def _read(settings: Settings, ledger: RedisLedger, number: int) -> Shelf:
                 "finish the upgrade: see docs/deploy.md",
             )
         return shelf
-    raise SolveFailed(f"shelf {number} was closing days all the time", f"{READ_TIMES} readings", "it is tried again")
+    hint = "by the event clock a closing ends with a tick past RESTOCK_CLOSE_SPREAD_SECONDS; else it is tried again"
+    raise SolveFailed(f"shelf {number} was closing days all the time", f"{times} readings", hint)

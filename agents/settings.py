@@ -231,7 +231,7 @@ class Settings(BaseSettings):
         None,
         "How long past its end (and `RESTOCK_LATENESS_MS`) the last SKUs close a day: each closes at its own second of "
         "these, so that a midnight holds up no event. Not set: 50 by the wall clock; by the event clock 0, all at "
-        "once.",
+        "once. If it is set there, only a tick past these seconds ends a day's close, and with it lets plans be made.",
         "s",
         ge=0,
         le=600,

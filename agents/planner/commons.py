@@ -6,8 +6,8 @@ next closing will read. Rows are settled in the order of their names, whichever 
 were numbered: so neither slices, batches nor the interleaving of partitions show.
 
 Kept in the section `shared`: `now:NAME` and `next:NAME` the arrays of the family, each with its type and shape (numpy's
-.npy), as a family may begin new ones while it learns; `told:N` what slices of an unfinished closing said. At rest
-nothing is told: it is settled.
+.npy), as a family may begin new ones while it learns; `told:N` what slices of an unfinished closing said, in as
+many parts as there were slices. Once the closing is over nothing is told: it is settled.
 """
 
 from __future__ import annotations

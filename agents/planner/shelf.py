@@ -169,7 +169,7 @@ class Shelf:
         self.clean_through = 0  # rows changed at or after this record may have a stale readable view
         self.dues = Dues()
         self.dirty_hot, self.dirty_model, self.dirty_view = Changed(), Changed(), Changed()
-        self.next_end_from = self.next_end_after = LONG_AGO  # see wakes._next_end_ms
+        self.next_end_from = self.next_end_after = LONG_AGO  # see wakes._next_closing
         self.make_room(1024)
         self.changed_facts: set[str] = set()
         self.kept_meta: dict[bytes, bytes] = {}  # as last written

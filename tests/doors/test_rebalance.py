@@ -145,6 +145,26 @@ def test_a_shelf_that_decides_nothing_yet_is_named(settings: Settings) -> None:
         run(apart.read_shelves(settings))
 
 
+@pytest.mark.parametrize("seconds", [0, 600])
+def test_a_shelf_that_closes_a_day_is_waited_for_as_long_as_that_takes(
+    seconds: int, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many seconds SKUs may close a day over; then it is named."""
+    waited = list[float]()
+
+    async def closing(*_: object) -> None:
+        return None
+
+    async def wait(for_s: float) -> None:
+        waited.append(for_s)
+
+    monkeypatch.setattr(apart.snapshot, "read", closing)
+    monkeypatch.setattr(apart.asyncio, "sleep", wait)
+    with pytest.raises(SolveFailed, match="shelf 0 was closing days all the time"):
+        asyncio.run(apart.read_shelves(settings.changed(close_spread_seconds=seconds)))
+    assert seconds + 30 <= sum(waited) <= seconds + 60
+
+
 def test_a_namespace_in_the_midst_of_an_upgrade_plans_nothing(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
