@@ -7,7 +7,9 @@ template: a dictionary and an encoder for each cost four times as much.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
+import numpy as np
 import orjson
 
 from agents.planner.messages import identities
@@ -37,31 +39,27 @@ def changed(shelf: Shelf, rows: Rows, cause: str, time_ms: int) -> list[Outgoing
 
 def encoded(shelf: Shelf, rows: Rows) -> list[bytes]:
     """The data of each row as JSON."""
-    h = gathered(shelf.hot, rows)
+    h, numbers, place = gathered(shelf.hot, rows), rows.tolist(), cache(_quoted)
+    names, orders = list(map(shelf.names.__getitem__, numbers)), shelf.orders
     columns = zip(
-        rows.tolist(),
-        h["updated_ms"].tolist(),
         _texts(h["allocated"]),
+        map(instant, np.maximum(h["updated_ms"], 0).tolist()),
         _texts(h["on_hand"] - h["allocated"]),
         _texts(h["in_transit"]),
+        [place(location) for _, location in names],
+        [_next_receipt(orders[row]) if row in orders else "null" for row in numbers],
         _texts(h["on_hand"]),
         _texts(h["on_order"]),
         _texts(h["order_up_to"]),
         _texts(h["reorder_point"]),
+        [_quoted(sku) for sku, _ in names],
         strict=True,
     )
-    names, orders, out = shelf.names, shelf.orders, list[bytes]()
-    places = dict[str, str]()  # as JSON
-    for row, at_ms, allocated, available, in_transit, on_hand, on_order, up_to, point in columns:
-        sku, location = names[row]
-        place = places.get(location) or places.setdefault(location, orjson.dumps(location).decode())
-        due = _next_receipt(orders[row]) if row in orders else "null"
-        text = _DATA % (
-            allocated, instant(at_ms if at_ms > 0 else 0), available, in_transit, place, due,
-            on_hand, on_order, up_to, point, orjson.dumps(sku).decode(),
-        )  # fmt: skip
-        out.append(text.encode())
-    return out
+    return list(map(str.encode, map(_DATA.__mod__, columns)))
+
+
+def _quoted(name: str) -> str:
+    return orjson.dumps(name).decode()
 
 
 def _texts(milli: Rows) -> Sequence[object]:
