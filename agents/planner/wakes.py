@@ -167,8 +167,8 @@ def _begin(shelf: Shelf, end_ms: int) -> None:
     """Rows whose day ended then begin to close, or go on."""
     if shelf.closing_end_ms == end_ms:
         return
-    if shelf.closing_end_ms is not None:  # days of two zones that end within the spread of each other
-        shelf.commons.settle(shelf.keys)
+    # days of two zones that end within the spread of each other; or rows that a shorter spread made due of a sudden
+    shelf.commons.settle(shelf.keys)
     shelf.freeze()
     shelf.closing_end_ms = end_ms if shelf.spread_ms > 0 else None
 

@@ -139,3 +139,25 @@ def test_the_window_is_kept_and_moves_no_row_of_version_1() -> None:
         assert again.spread[: again.n].tolist() == shelf.spread[: shelf.n].tolist()
         assert bool(again.spread.any()) == (version == versions.NEWEST)
         assert again.dues.at[: again.n].tolist() == shelf.dues.at[: shelf.n].tolist()
+
+
+def test_a_shorter_window_within_the_window_only_moves_closings() -> None:
+    """A worker that is started again with fewer seconds goes on: rows due of a sudden close, nothing is lost."""
+    world, store = World(), Store(config(close_spread_ms=10 * HOUR_MS, send_rows=2))
+    selling(world)
+    shelf = store.open()
+    store.keep(shelf, fold(shelf, [world.record(START_MS + 2)]).messages + at_rest(shelf))
+    first_ms = int(shelf.spread[: shelf.n].min())
+    assert first_ms > 60_000, "a SKU closes at once"
+    for n, sku in enumerate(SKUS):
+        world.order(MIDNIGHT_MS + 1, 7_000 + n, sku=sku, location="L", units=1)
+    store.keep(shelf, fold(shelf, [world.record(MIDNIGHT_MS + 60_000)]).messages)
+    assert [wake.closing for wake in shelf.pending] == [False], "no positions are pending"
+    store.config = config(close_spread_ms=SPREAD_MS, send_rows=2)
+    shelf = store.open()
+    store.keep(shelf, at_rest(shelf))
+    for hour in (1, 25):
+        store.keep(shelf, fold(shelf, [world.record(MIDNIGHT_MS + hour * HOUR_MS)]).messages + at_rest(shelf))
+    assert set(shelf.hot["day_start_ms"][: shelf.n].tolist()) == {MIDNIGHT_MS + DAY_MS}
+    assert shelf.closing_end_ms is None
+    assert shelf.commons.unsettled() == 0
