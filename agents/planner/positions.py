@@ -15,7 +15,7 @@ import orjson
 from agents.planner.messages import identities
 from agents.planner.records import gathered
 from agents.planner.shelf import Order, Rows, Shelf
-from stream.events.cloudevents import Envelope, printable
+from stream.events.cloudevents import Envelope
 from stream.events.instants import text_from_ms as instant
 from stream.events.outgoing import Outgoing
 from stream.events.public import POSITION_EVENT
@@ -32,9 +32,7 @@ def changed(shelf: Shelf, rows: Rows, cause: str, time_ms: int) -> list[Outgoing
     namespace = shelf.config.namespace
     envelope = Envelope("positions", POSITION_EVENT, f"/restock/{namespace}", instant(time_ms))
     keys = list(map(shelf.keys.__getitem__, rows.tolist()))
-    plain = b"".join(keys).decode().isprintable()
-    subjects = keys if plain else [printable(key.decode()).encode() for key in keys]
-    return envelope.messages(keys, identities((namespace, cause), keys, "position"), encoded(shelf, rows), subjects)
+    return envelope.messages(keys, identities((namespace, cause), keys, "position"), encoded(shelf, rows))
 
 
 def encoded(shelf: Shelf, rows: Rows) -> list[bytes]:

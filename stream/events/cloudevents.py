@@ -60,10 +60,11 @@ class Envelope:
         keys: Sequence[bytes],
         ids: Iterable[bytes],
         values: Iterable[bytes],
-        subjects: Sequence[bytes] | None = None,
     ) -> list[Outgoing]:
-        """Many of them, each about its own key unless told otherwise, in columns: a third of what one by one takes."""
-        names, about = zip(repeat("ce_id"), ids), zip(repeat("ce_subject"), keys if subjects is None else subjects)
+        """Many of them, each about its own key, in columns: a third of what one by one takes."""
+        plain = b"".join(keys).decode().isprintable()
+        subjects = keys if plain else [printable(key.decode()).encode() for key in keys]
+        names, about = zip(repeat("ce_id"), ids), zip(repeat("ce_subject"), subjects)
         headers = zip(repeat(_VERSION), names, *map(repeat, self._said), about, repeat(_JSON))
         return list(map(Outgoing, repeat(self._topic), keys, values, headers))
 

@@ -10,6 +10,7 @@ from agents.planner import versions
 from agents.planner.config import DAY_MS
 from agents.planner.explaining import explained
 from stream.events.cloudevents import Envelope, outgoing_event
+from stream.events.kinds import Kind
 from stream.events.outgoing import Outgoing
 from stream.events.public import Forecast
 from tests.agents.planner.test_semantics import DAY0, Shop, of
@@ -45,6 +46,17 @@ def test_a_row_tells_its_forecast_when_its_day_closes() -> None:
     assert abs(sum(e["share"] for e in last["experts"]) - 1) < 0.02
     ids = [m.id for m in shop.said if m.topic == "forecasts"]
     assert len(set(ids)) == len(ids)
+
+
+def test_whom_a_message_is_about_is_printable_on_every_topic() -> None:
+    """A header holds no control character, whatever a SKU is called."""
+    shop = Shop(forecasts="daily")
+    shop.world.row(Kind.STOCK_COUNTED, DAY0, sku="A\x85B", units=9)
+    shop.world.order(DAY0 + HOUR_MS, 1, sku="A\x85B", units=5)
+    shop.tell(DAY0 + DAY_MS)
+    topics = {message.topic for message in shop.said}
+    assert topics >= {"forecasts", "positions", "replenishments"}
+    assert {dict(message.headers)["ce_subject"] for message in shop.said} == {b"A%85B@L"}
 
 
 def test_what_stands_is_never_more_than_a_tenth_off() -> None:
