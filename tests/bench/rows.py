@@ -204,7 +204,7 @@ async def close(log: Log, work: Planner, at_ms: int, stalls: Stalls | None = Non
         going_on = await (stalls.slice() if stalls else work.idle())
         took.append(time.perf_counter() - begun)
         if stalls:
-            await work.poll(few)
+            await stalls.poll(few)
             waited.append(time.perf_counter() - begun)
         if time.perf_counter() - said > SAY_EVERY_S:
             said = time.perf_counter()
