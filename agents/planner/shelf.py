@@ -46,7 +46,7 @@ CLOSED_ONCE = 1
 LEARNING = 2  # has had demand: days teach from here on
 
 SPREAD_FROM = 2  # the version from which SKUs close a day one after the other
-SPREAD_STEP_MS = 1_000  # so few closings wait at once: 30 of 30 seconds
+SPREAD_STEP_MS = 1_000  # so no more closings wait at once than there are seconds
 
 
 class Order(msgspec.Struct, array_like=True):
@@ -275,7 +275,7 @@ class Shelf:
         self.category[row] = self.facts.category_number(sku, location)
         self.place[row] = self.places.number(location)
         self.phase[row] = crc32(self.keys[row])
-        self.spread[row] = self.spread[siblings[0]] if row != siblings[0] else self._spread(sku)
+        self.spread[row] = self._spread(sku)
         self.fact_zone[row] = self.zone_id(self.facts.zone(location))
         return row
 

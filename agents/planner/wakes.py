@@ -1,6 +1,6 @@
 """Wakes: what the watermark makes due. Days close, proposals expire, alerts grow older, positions are sent.
 
-A row's `due` is the earliest of its day's end, its timer, and the time its changed position may be sent. Waking a row
+A row's `due` is the earliest of its day's close, its timer, and the time its changed position may be sent. Waking a row
 at (watermark, cause) handles everything due in time order, so a row's story does not depend on when it was woken, only
 on the mark that made it due.
 
@@ -99,7 +99,7 @@ def closes(shelf: Shelf) -> bool:
 
 
 class _Closing(NamedTuple):
-    """What is to be closed next: rows of which day's end (ms), and up to which instant it reads what it froze."""
+    """What is to be closed next: rows of which day's end (ms), as far as it goes by the watermark (ms)."""
 
     end_ms: int
     until_ms: int
@@ -129,7 +129,8 @@ def _next_closing(shelf: Shelf) -> _Closing | None:
     else:
         end_ms = int(firsts.min())
     other = int(at[ends != end_ms].min(initial=NEVER))
-    return _Closing(end_ms, max(shelf.next_end_from, min(end_ms + shelf.spread_ms, other - 1)))
+    until_ms = max(shelf.next_end_from, min(end_ms + shelf.spread_ms, other - 1))
+    return _Closing(end_ms, min(until_ms, shelf.watermark_ms))
 
 
 def _lately(shelf: Shelf) -> int:
@@ -144,7 +145,7 @@ def _waits(shelf: Shelf, closing: _Closing) -> bool:
     """
     if not closes(shelf):
         return False
-    return closing.end_ms != shelf.closing_end_ms or min(closing.until_ms, shelf.watermark_ms) <= _lately(shelf)
+    return closing.end_ms != shelf.closing_end_ms or closing.until_ms <= _lately(shelf)
 
 
 def _last_ms(shelf: Shelf) -> int:
@@ -179,7 +180,7 @@ def _go_on(shelf: Shelf, cause: str, offset: int) -> None:
         if _waits(shelf, closing):
             return
         _begin(shelf, closing.end_ms)
-        shelf.pending.append(Wake(min(closing.until_ms, shelf.watermark_ms), cause, offset, True))
+        shelf.pending.append(Wake(closing.until_ms, cause, offset, True))
     if leaping(shelf) or shelf.dues.any_by(shelf.watermark_ms):
         shelf.pending.append(Wake(shelf.watermark_ms, cause, offset, False))
 

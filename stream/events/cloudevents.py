@@ -55,12 +55,7 @@ class Envelope:
         self._topic = topic
         self._said = (*_of_type(source, type), ("ce_time", time.encode()))
 
-    def messages(
-        self,
-        keys: Sequence[bytes],
-        ids: Iterable[bytes],
-        values: Iterable[bytes],
-    ) -> list[Outgoing]:
+    def messages(self, keys: Sequence[bytes], ids: Iterable[bytes], values: Iterable[bytes]) -> list[Outgoing]:
         """Many of them, each about its own key, in columns: a third of what one by one takes."""
         plain = b"".join(keys).decode().isprintable()
         subjects = keys if plain else [printable(key.decode()).encode() for key in keys]
