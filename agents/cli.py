@@ -20,6 +20,7 @@ from typing import Any
 from agents import logs
 from agents.commands.parsing import Parser
 from agents.settings import load, unknown_variables
+from agents.stopping import interrupts_noted
 from agents.version import installed_version
 from stream.errors import RestockError
 
@@ -53,18 +54,19 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     asked = [words[0]] if words and words[0] in COMMANDS else COMMANDS  # a command need not wait for others' imports
     args = parser(asked).parse_args(words)
-    try:
-        return _run(args)
-    except RestockError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:  # `restock stock --all | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:
-        return _fault(error, getattr(args, "log_level", None) == "debug")
+    with interrupts_noted() as interrupted:
+        try:
+            return _run(args)
+        except RestockError as error:
+            print(error, file=sys.stderr)
+            return error.exit_code
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        except BrokenPipeError:  # `restock stock --all | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except Exception as error:
+            return INTERRUPTED if interrupted() else _fault(error, getattr(args, "log_level", None) == "debug")
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -24,6 +24,7 @@ from agents.shop.door.live import Live
 from agents.shop.door.publish import Publisher
 from agents.shop.truth import Day
 from agents.shop.world import World
+from agents.stopping import asked_to_stop
 from stream.errors import RestockError
 
 ROUND_S = 0.05
@@ -53,9 +54,9 @@ def run(settings: Settings, seed: int, seconds: float) -> int:
     scene = Scene()
     console.print("starting broker, ledger and worker ...", style="dim", highlight=False)
     with stage(settings) as staged:
-        try:
-            _play(staged, scene, seed, seconds or float("inf"), console)
-        except KeyboardInterrupt:
+        with asked_to_stop() as stop:
+            _play(staged, scene, seed, seconds or float("inf"), console, stop)
+        if stop():
             console.print("stopping ...", style="dim", highlight=False)
     print(screen.summary(scene))
     if not scene.flowed:
@@ -130,13 +131,13 @@ def _shown(world: World) -> list[Shown]:
     return [Shown(world.sku_of(row), world.location_of(row)) for row in rows if world.on_hand[row] > 0]
 
 
-def _play(staged: Stage, scene: Scene, seed: int, seconds: float, console: Console) -> None:
+def _play(staged: Stage, scene: Scene, seed: int, seconds: float, console: Console, stop: Callable[[], bool]) -> None:
     play = _Play(staged, scene, seed)
     try:
         with _display(console, how_to_connect(staged.settings)) as show:
             begun = steady_s()
             measured = looked = -LOOK_S
-            while (elapsed := steady_s() - begun) < seconds:
+            while (elapsed := steady_s() - begun) < seconds and not stop():
                 staged.check()
                 if elapsed - measured >= MEASURE_S:
                     play.watcher.measure(scene)
@@ -147,8 +148,9 @@ def _play(staged: Stage, scene: Scene, seed: int, seconds: float, console: Conso
                     looked = elapsed
                     show(scene)
                 time.sleep(ROUND_S)
-            play.publisher.flush()
-            _settle(play, begun)
+            if not stop():
+                play.publisher.flush()
+                _settle(play, begun)
     finally:
         play.watcher.close()
         play.publisher.close()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import subprocess
 import sys
 import types
 
 import pytest
+from confluent_kafka import Producer
 
 from agents import cli
 from agents.commands.output import show, table
@@ -83,6 +86,21 @@ def test_an_error_becomes_its_exit_code(
     assert "Traceback" not in printed.err
     if code != 130:
         assert printed.err == "a\n  detail: b\n  hint: c\n"
+
+
+def test_ctrl_c_within_a_clients_callback_is_no_fault(
+    command: types.SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The client loses the KeyboardInterrupt and fails as something else."""
+
+    def interrupted(_args: object, _settings: object) -> int:
+        producer = Producer({"bootstrap.servers": "127.0.0.1:1", "message.timeout.ms": 1, "log_level": 0})
+        producer.produce("orders", b"", on_delivery=lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        return producer.flush(10)
+
+    command.run = interrupted
+    assert cli.main(["stock"]) == 130
+    assert capsys.readouterr().err == ""
 
 
 def test_a_fault_of_ours_is_short_and_the_traceback_is_one_option_away(

@@ -21,6 +21,7 @@ from agents.shop.door.pace import Pace
 from agents.shop.door.records import TruthFile, write_stock
 from agents.shop.said import Said
 from agents.shop.world import World
+from agents.stopping import asked_to_stop
 from stream.errors import SetupError
 from stream.events.instants import text_from_ms
 
@@ -78,7 +79,7 @@ class Tale:
 
 
 def run(options: Options, settings: Settings) -> Tale:
-    """Live until the days or seconds are over, or Ctrl-C; what was lived is told whole, and the files are finished."""
+    """Live until days or seconds are over, Ctrl-C or SIGTERM; all that was lived is told, and files are finished."""
     if options.out is None and not options.live and settings.clock != "event":
         raise SetupError(
             "by the wall clock a shop can only go in real time",
@@ -95,14 +96,15 @@ def run(options: Options, settings: Settings) -> Tale:
         truth = None if options.truth is None else TruthFile(options.truth, live.world)
         if truth is not None:
             stack.callback(truth.close)
-        try:
+        with asked_to_stop() as stop:
             for _ in _rounds(options, live, sink, tale):
                 if listener is not None:
                     for heard in listener.hear():
                         listen.answer(live.world, heard, tale.heard)
                 _keep(live.world, truth, tale)
-        except KeyboardInterrupt:
-            print("stopping ...", file=sys.stderr)
+                if stop():
+                    print("stopping ...", file=sys.stderr)
+                    break
         _finish(options, live, sink)
         _keep(live.world, truth, tale)
         if options.stock is not None:
