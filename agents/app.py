@@ -68,7 +68,11 @@ async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
 
 def _watches(app: App, ledger: RedisLedger) -> list[Coroutine[Any, Any, None]]:
     """What keeps the gauges current."""
-    return [watching.watch_partitions(app), watching.watch_redis(ledger.health)]
+    return [
+        watching.watch_partitions(app),
+        watching.watch_redis(ledger.health),
+        watching.watch_snapshot(ledger.snapshot_ms),
+    ]
 
 
 @contextlib.asynccontextmanager

@@ -155,6 +155,10 @@ REDIS_DURABLE = _gauge(
     "1 where Redis, every primary of a cluster, has an append-only file and last wrote to it well, else 0.",
 )
 
+SNAPSHOT_TAKEN_TIMESTAMP_SECONDS = _gauge(
+    "snapshot_taken_timestamp_seconds", "When the newest snapshot was taken, Unix time; 0 where none was noted."
+)
+
 NETWORK_LEADER = _gauge("network_leader", "1 on the worker that leads the network agent, else 0.")
 NETWORK_SOLVES = _counter(
     "network_solves",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -49,6 +50,7 @@ NETWORK_STATUSES = ("optimal", "within gap", "not proven", "infeasible", "nothin
 LOOK_S = 1.0  # how often gauges are set: a shelf's alerts are counted one by one
 REFUSED_LOGGED = 10  # of a poll: a sender gone wrong must not fill the disk; the topic and the metric have them all
 HEALTH_S = 5.0  # how often Redis is asked how it is: the answer takes it about 0.1 ms
+SNAPSHOT_S = 60.0  # how often it is asked when the newest snapshot was taken: there is one a day
 HEALTH_WITHIN_S = 4.0  # an answer that takes longer is none
 
 
@@ -336,6 +338,14 @@ async def watch_redis(health: Callable[[], Awaitable[Health]]) -> None:
             metrics.REDIS_MEMORY_LIMIT_BYTES.set(found.memory_limit_bytes)
             metrics.REDIS_DURABLE.set(int(found.durable))
         await asyncio.sleep(HEALTH_S)
+
+
+async def watch_snapshot(newest: Callable[[], Awaitable[int | None]]) -> None:
+    """Say when the newest snapshot was taken (ms), for as long as the worker runs; what was said last stays."""
+    while True:
+        with contextlib.suppress(RestockError):  # `watch_redis` tells of a Redis that is away
+            metrics.SNAPSHOT_TAKEN_TIMESTAMP_SECONDS.set((await newest() or 0) / 1000)
+        await asyncio.sleep(SNAPSHOT_S)
 
 
 async def watch_partitions(app: App) -> None:

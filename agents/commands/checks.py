@@ -21,7 +21,7 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS
 
 from agents.abilities import has_transactions
 from agents.clock import now_ms
-from agents.commands.doctor import Finding
+from agents.commands.doctor import Finding, Level
 from agents.commands.ledger import standing
 from agents.installation import installation
 from agents.planner.keeping import MOVING
@@ -39,6 +39,7 @@ from stream.transport import topics_admin
 ANSWER_S = 10.0
 SKEW_WARN_MS = 1_000  # marks follow the wall clock to about a second
 SKEW_FAIL_MS = 60_000  # half the default lateness: events of a well-timed till would be late
+SNAPSHOT_OLD_MS = 26 * 3_600_000  # one a day, and two hours to take it
 STILL_S = 3.0  # a worker polls many times a second; a long poll takes a second or two
 OLDEST_REDIS = (6, 2)
 
@@ -239,6 +240,26 @@ def _unlike(shape: dict[str, Any], settings: Settings) -> Iterator[str]:
             yield f"it was begun with {begun} partitions of {source.topic}, the settings say {now}"
 
 
+def snapshots(settings: Settings) -> Iterator[Finding]:
+    """Is there a snapshot of a day ago or newer? Nothing is said of an empty ledger."""
+    begun, taken_ms = asyncio.run(_snapshot(settings))
+    once = "`restock snapshot take --store DIR`, once a day (docs/snapshots.md)"
+    if begun and not taken_ms:
+        yield Finding("warn", "snapshots", "none was taken: Redis lost whole is the ledger lost", once)
+    elif begun and taken_ms:
+        level: Level = "warn" if now_ms() - taken_ms > SNAPSHOT_OLD_MS else "ok"
+        yield Finding(level, "snapshots", f"the newest is of {text_from_ms(taken_ms)}", "" if level == "ok" else once)
+
+
+async def _snapshot(settings: Settings) -> tuple[bool, int | None]:
+    """Whether a shelf was begun, and when the newest snapshot was taken."""
+    ledger = RedisLedger(settings.redis_url, settings.namespace, timeout_s=settings.redis_timeout_ms / 1000)
+    try:
+        return await ledger.shelves() != [], await ledger.snapshot_ms()
+    finally:
+        await ledger.close()
+
+
 def reading(settings: Settings) -> Iterator[Finding]:
     """Does somebody read what is published, in every partition? Nothing is said where `topics` says it all."""
     try:
@@ -326,4 +347,4 @@ def _client(settings: Settings) -> dict[str, Any]:
     return {**kafka_address.client(settings.brokers), "logger": _silent, "socket.timeout.ms": int(ANSWER_S * 1000)}
 
 
-ALL = [broker, topics, transactions, ledger_store, ledger_shape, reading, slow_lane]
+ALL = [broker, topics, transactions, ledger_store, ledger_shape, snapshots, reading, slow_lane]

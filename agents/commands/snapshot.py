@@ -12,10 +12,12 @@ from typing import Any
 from agents.commands.output import show
 from agents.commands.parsing import add_command, add_json
 from agents.settings import Settings
-from stream.errors import SetupError
+from stream.errors import Away, SetupError
+from stream.events.instants import parse_ms
 
 COLUMNS = ("taken_at", "shelf", "rows", "offset", "bytes", "release")
 SHELF_S = 60.0  # a shelf is one answer of Redis: 250,000 rows are 500 MB
+NOTE_S = 5.0
 KEPT = 14  # two weeks of daily ones; the log itself lasts 30 days
 
 
@@ -38,6 +40,11 @@ def add_parser(subparsers: Any) -> None:
         With the log it is what `restock ledger rebuild` needs.""",
     )
     listed = add_command(actions, "list", "List the snapshots, newest first.", "restock snapshot list --store /backup")
+    take.add_argument(
+        "--note-at",
+        metavar="URL",
+        help="the primary, where RESTOCK_REDIS_URL names a replica: workers tell the snapshot's age from there",
+    )
     for parser in (take, listed):
         parser.add_argument("--store", type=Path, required=True, metavar="DIR", help="where snapshots are kept")
         add_json(parser)
@@ -77,8 +84,23 @@ async def _take(args: argparse.Namespace, settings: Settings, store: Any) -> int
         await ledger.close()
     for gone in store.prune(args.keep):
         print(f"removed {gone.name}", file=sys.stderr)
+    await _note(args.note_at or settings.redis_url, settings.namespace, parse_ms(manifest.taken_at))
     show([_row(manifest, entry) for entry in manifest.shelves], args.json, COLUMNS)
     return 0
+
+
+async def _note(url: str, namespace: str, taken_ms: int) -> None:
+    """Let workers know when it was taken; where that fails the snapshot is whole all the same."""
+    from stream.ledger.redis_ledger import RedisLedger
+
+    ledger = RedisLedger(url, namespace, timeout_s=NOTE_S)
+    try:
+        await ledger.note_snapshot(taken_ms)
+    except (Away, SetupError) as error:
+        print(f"warning: the snapshot is taken, but its time could not be noted for workers\n{error}", file=sys.stderr)
+        print("  hint: --note-at names the primary where RESTOCK_REDIS_URL names a replica", file=sys.stderr)
+    finally:
+        await ledger.close()
 
 
 def _row(manifest: Any, entry: Any) -> dict[str, Any]:

@@ -118,7 +118,9 @@ class Mover:
             copies = {entry.shelf: read(folder, entry) for entry in manifest.shelves}
             await self._mark_all()  # 3
             await asyncio.to_thread(self._prepare_topics, copies)
-            return await self._put_in_place(copies)
+            done = await self._put_in_place(copies)
+            await self._ledger.note_snapshot(0)  # those there are cannot be used from here on
+            return done
         finally:
             self._reader.close()
 

@@ -67,6 +67,14 @@ NOW = [
         "stat",
         0.8,
     ),
+    Panel(
+        "Newest snapshot",
+        "How old it is; half a century where none was taken.",
+        "s",
+        {"": "time() - max(restock_snapshot_taken_timestamp_seconds)"},
+        "stat",
+        93_600,
+    ),
     Panel("Alerts open", "Stock alerts open now.", "none", {"": "sum(restock_alerts_open)"}, "stat"),
 ]
 

@@ -33,6 +33,10 @@ class Keys:
         """Intake's progress on one source partition."""
         return f"{self.namespace}:source:{topic}:{partition}"
 
+    def snapshot(self) -> str:
+        """When the newest snapshot was taken."""
+        return f"{self.namespace}:snapshot"
+
     def sections(self, shelf: int) -> list[str]:
         """The keys of the state sections, in the order the scripts expect."""
         return [self.of(shelf, name) for name in SECTIONS]

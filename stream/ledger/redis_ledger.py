@@ -115,6 +115,15 @@ class RedisLedger:
         answers = await self._wire.ask_everywhere("ask Redis how it is", calls)
         return _weakest([_health(memory, file) for memory, file in answers.values()])
 
+    async def note_snapshot(self, taken_ms: int) -> None:
+        """A snapshot was taken, of this moment: workers tell its age."""
+        await self._wire.ask("note the snapshot", [("SET", self._keys.snapshot(), taken_ms)])
+
+    async def snapshot_ms(self) -> int | None:
+        """When the newest snapshot that was noted was taken."""
+        [taken] = await self._wire.ask("read when the newest snapshot was taken", [("GET", self._keys.snapshot())])
+        return None if taken is None else int(taken)
+
     async def close(self) -> None:
         """Let go of connections."""
         await self._wire.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -15,7 +16,9 @@ import redis
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from stream.events.instants import text_from_ms
 from stream.events.topics import SKU_EVENTS, full_name
+from stream.ledger.redis_ledger import RedisLedger
 from tests import servers
 from tests.connected import laws, traffic
 from tests.connected.installation import Installation
@@ -112,6 +115,9 @@ def test_a_shelf_is_rebuilt_from_snapshot_and_log(kafka: Broker, own_redis: serv
         for _ in range(3):
             code, said = restock(at, "snapshot", "take", "--store", str(store), "--keep", "2", "--json")
             assert code == 0, said
+        noted = asyncio.run(_noted(at))
+        assert noted is not None
+        assert text_from_ms(noted) == rows(said)[0]["taken_at"]
         listed = rows(restock(at, "snapshot", "list", "--store", str(store), "--json")[1])
         assert [row["shelf"] for row in listed] == [0, 1] * 2, "two of three are kept"
         _until(source, 0.8)
@@ -179,6 +185,15 @@ def test_what_was_decided_and_never_published_is_owed_after_a_rebuild(
         laws.hold(at)
     finally:
         at.stop()
+
+
+async def _noted(at: Installation) -> int | None:
+    """When the newest snapshot was taken, as workers hear of it."""
+    ledger = RedisLedger(at.settings.redis_url, at.namespace)
+    try:
+        return await ledger.snapshot_ms()
+    finally:
+        await ledger.close()
 
 
 def _until(source: Any, share: float) -> None:

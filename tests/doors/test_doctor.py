@@ -12,6 +12,7 @@ import redis
 from confluent_kafka import Producer
 
 from agents import abilities, cli
+from agents.clock import now_ms
 from agents.commands import checks
 from agents.commands.doctor import Finding, examine
 from agents.installation import installation
@@ -120,6 +121,23 @@ def test_a_ledger_begun_with_other_partitions_fails(settings: Settings) -> None:
     assert len(what) == 3
     assert any("begun with 4 shelves, RESTOCK_SHELVES is 8" in said for said in what)
     assert any("begun with 1 partitions of catalog, the settings say 2" in said for said in what)
+
+
+def test_a_ledger_without_a_snapshot_of_today_is_found(settings: Settings) -> None:
+    """None at all, an old one, one of this hour; an empty ledger needs none."""
+
+    async def at(ms: int | None) -> None:
+        ledger = RedisLedger(settings.redis_url, settings.namespace)
+        if ms is None:
+            await ledger.acquire(0)
+        else:
+            await ledger.note_snapshot(ms)
+        await ledger.close()
+
+    assert levels(checks.snapshots(settings)) == {}
+    for ms, level in ((None, "warn"), (now_ms() - 27 * 3_600_000, "warn"), (now_ms(), "ok"), (0, "warn")):
+        asyncio.run(at(ms))
+        assert levels(checks.snapshots(settings)) == {"snapshots": level}
 
 
 def test_a_redis_that_forgets_or_evicts_is_found(settings: Settings, lone_redis: str) -> None:

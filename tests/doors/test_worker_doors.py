@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from agents import cli, logs, metrics, watching
 from agents.intake.translate import IntakeConfig, translate
 from agents.web import Web
-from stream.errors import Fenced, SetupError
+from stream.errors import Away, Fenced, SetupError
 from stream.events.outgoing import Outgoing
 from stream.ledger.memory_publisher import MemoryPublisher, MemoryTopics
 from stream.transport.port import Batch
@@ -158,6 +158,26 @@ def test_tasks_of_others_that_were_cancelled_are_no_crash(
         ("stream.transport", "stopped"),
         ("faust.agents", "Crashed"),
     ]
+
+
+def test_when_the_newest_snapshot_was_taken_is_said_and_stays_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked again and again; a Redis that is away takes nothing back."""
+    answers: list[int | Exception | None] = [None, 1_767_225_600_500, Away("Redis is away", "gone", "wait")]
+    monkeypatch.setattr(watching, "SNAPSHOT_S", 0.0)
+    shown = []
+
+    async def newest() -> int | None:
+        shown.append(metrics.SNAPSHOT_TAKEN_TIMESTAMP_SECONDS._value.get())
+        if not answers:
+            raise asyncio.CancelledError
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(watching.watch_snapshot(newest))
+    assert shown[1:] == [0, 1_767_225_600.5, 1_767_225_600.5]
 
 
 def test_other_peoples_loggers_speak_from_warning_on(
