@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from agents.planner import days
 from agents.planner.config import LONG_AGO
+from agents.planner.flags import CLOSED_ONCE
 from agents.planner.row import Event, Row
-from agents.planner.shelf import CLOSED_ONCE, Ahead, Shelf
+from agents.planner.shelf import Ahead, Shelf
 
 
 def is_late(row: Row, event: Event) -> bool:

@@ -16,9 +16,10 @@ import numpy.typing as npt
 import orjson
 
 from agents.planner import forecast_text, messages
+from agents.planner.flags import LEARNING
 from agents.planner.plan import Wanted
 from agents.planner.records import alike, gathered
-from agents.planner.shelf import LEARNING, Rows, Shelf
+from agents.planner.shelf import Rows, Shelf
 from stream.events.instants import text_from_ms as instant
 from stream.events.outgoing import Outgoing
 

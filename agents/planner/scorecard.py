@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from agents.planner.flags import LEARNING
 from agents.planner.records import gathered
-from agents.planner.shelf import LEARNING, Rows, Shelf
+from agents.planner.shelf import Rows, Shelf
 from models.demand.contract import Verdict
 
 SCORED_FROM = 2  # the version from which a closing is scored

@@ -15,18 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from agents.planner.config import HISTORY_DAYS
+from agents.planner.flags import CLOSED_ONCE, LEARNING, SEGMENT_BITS, SEGMENT_SHIFT
 from models.stock import segments
 
 if TYPE_CHECKING:
     from agents.planner.shelf import Rows, Shelf
 
 SEGMENTS_FROM = 2  # the version from which they may decide
-SHIFT, BITS = 4, 15  # where a segment stands in the flags
 NAMES = ("", *segments.DEFAULT_SERVICE_LEVEL)
 LEVELS = np.array([0.0, *segments.DEFAULT_SERVICE_LEVEL.values()])
 EVERY_DAYS = WEEK_DAYS = 7
 LEAST_WEEKS = 3
-CLOSED_ONCE, LEARNING = 1, 2  # as in shelf.py
 
 
 def sort(shelf: Shelf) -> None:
@@ -46,7 +45,7 @@ def sort(shelf: Shelf) -> None:
     found = np.zeros(n, np.int64)
     names = np.char.add(segments.abc(_value(shelf, rows)), segments.xyz(mean, sd))
     found[rows] = [NAMES.index(name) for name in names.tolist()]
-    flags = hot["flags"][:n] & ~(BITS << SHIFT) | found << SHIFT
+    flags = hot["flags"][:n] & ~(SEGMENT_BITS << SEGMENT_SHIFT) | found << SEGMENT_SHIFT
     shelf.dirty_hot.add(np.flatnonzero(flags != hot["flags"][:n]))
     hot["flags"][:n] = flags
     apply(shelf, np.arange(n))
@@ -56,7 +55,7 @@ def apply(shelf: Shelf, rows: Rows) -> None:
     """Lay the service levels of segments over those of rows of which no fact states one."""
     if not shelf.config.segments or shelf.version < SEGMENTS_FROM:
         return
-    segment = shelf.hot["flags"][rows] >> SHIFT & BITS
+    segment = shelf.hot["flags"][rows] >> SEGMENT_SHIFT & SEGMENT_BITS
     level = np.where(segment > 0, LEVELS[segment], shelf.config.policy.service_level)
     stated = shelf.policy["level_stated"][rows] > 0
     shelf.policy["service_level"][rows] = np.where(stated, shelf.policy["service_level"][rows], level)
@@ -64,7 +63,7 @@ def apply(shelf: Shelf, rows: Rows) -> None:
 
 def name(shelf: Shelf, row: int) -> str:
     """A row's segment, such as AX; empty where it has none."""
-    return NAMES[int(shelf.hot["flags"][row]) >> SHIFT & BITS]
+    return NAMES[int(shelf.hot["flags"][row]) >> SEGMENT_SHIFT & SEGMENT_BITS]
 
 
 def _value(shelf: Shelf, rows: Rows) -> npt.NDArray[np.float64]:

@@ -24,6 +24,7 @@ from agents.planner.commons import Commons
 from agents.planner.config import HISTORY_DAYS, LONG_AGO, NEVER, PlannerConfig
 from agents.planner.dues import Dues
 from agents.planner.facts import POLICY, FactBook
+from agents.planner.flags import SEGMENT_SHIFT
 from agents.planner.journal import Journal
 from agents.planner.lead_times import LEARNT_FROM, Key, LeadTimes, Wait
 from agents.planner.names import Names
@@ -40,10 +41,6 @@ FIELDS = HOT.names or ()
 
 # What the fast lane looks at first of a row, in one place of memory: see guards.py; `seen` is in which run of the lane.
 GUARD = np.dtype({"names": ["lo", "hi", "seen"], "formats": ["<i8", "<i8", "<i8"], "itemsize": 32})
-
-# bits of `flags`
-CLOSED_ONCE = 1
-LEARNING = 2  # has had demand: days teach from here on
 
 SPREAD_FROM = 2  # the version from which SKUs close a day one after the other
 SPREAD_STEP_MS = 1_000  # so no more closings wait at once than there are seconds
@@ -300,7 +297,7 @@ class Shelf:
         if self.lead_times.any:
             self.policy["lead_days"][row], self.policy["lead_days_sd"][row] = self.lead_times.terms[pool]
         young.note(self, row)
-        if self.hot["flags"][row] >> segments.SHIFT:
+        if self.hot["flags"][row] >> SEGMENT_SHIFT:
             segments.apply(self, np.array([row]))
 
     def freeze(self) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agents.planner import days
+from agents.planner.flags import CLOSED_ONCE
 from models.demand.contract import SIGNALS, Floats
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 SIGNALS_FROM = 2  # the version from which they are shown
 NAMES = SIGNALS[:3]  # viewed, added, removed
-CLOSED_ONCE = 1  # as in shelf.py
 
 ByDay = dict[int, list[int]]  # day -> milli by name
 

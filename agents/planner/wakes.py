@@ -32,10 +32,11 @@ from agents.planner import (
     young,
 )
 from agents.planner.config import DAY_MS, HISTORY_DAYS, LONG_AGO, NEVER
+from agents.planner.flags import CLOSED_ONCE, LEARNING
 from agents.planner.lead_times import LEARNT_FROM
 from agents.planner.records import alike, gathered, put
 from agents.planner.row import put_back, take
-from agents.planner.shelf import CLOSED_ONCE, LEARNING, Ahead, Rows, Shelf, Wake
+from agents.planner.shelf import Ahead, Rows, Shelf, Wake
 from models.demand.row_levels import FULLY_SEEN
 from stream.events.outgoing import Outgoing
 

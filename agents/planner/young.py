@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from agents.planner.flags import LEARNING, ORIGIN_BITS, ORIGIN_SHIFT
+
 if TYPE_CHECKING:
     from agents.planner.shelf import Shelf
 
@@ -30,9 +32,7 @@ Rows = npt.NDArray[np.int64]
 
 STARTED_FROM = 2  # the version from which rows begin as others are
 LEAST_ROWS = 3  # of a category at a location: fewer have no middle
-LEARNING = 2  # as in shelf.py
 ORIGINS = ("", "like_sku", "successor", "category")  # what a row began as, two bits of its flags
-ORIGIN_SHIFT = 2
 
 
 def note(shelf: Shelf, row: int) -> None:
@@ -131,12 +131,12 @@ def _start(shelf: Shelf, row: int, origin: int, source: int) -> None:
 
 def began_as_another(flags: Rows) -> npt.NDArray[np.bool_]:
     """Which rows (n,) of these flags began as another."""
-    return np.asarray(flags >> ORIGIN_SHIFT & 3 > 0)
+    return np.asarray(flags >> ORIGIN_SHIFT & ORIGIN_BITS > 0)
 
 
 def began(shelf: Shelf, row: int) -> dict[str, Any] | None:
     """What a row began as, for people; None where it began with its own demand."""
-    origin = ORIGINS[int(shelf.hot["flags"][row]) >> ORIGIN_SHIFT & 3]
+    origin = ORIGINS[int(shelf.hot["flags"][row]) >> ORIGIN_SHIFT & ORIGIN_BITS]
     sku, _ = shelf.names[row]
     item = shelf.facts.get("item", sku)
     if origin == "like_sku":

@@ -15,7 +15,8 @@ import numpy.typing as npt
 import orjson
 
 from agents.planner import plan
-from agents.planner.shelf import LEARNING, Shelf
+from agents.planner.flags import LEARNING
+from agents.planner.shelf import Shelf
 from agents.replay.formats.lines import What
 from agents.replay.formats.records import Record
 from models.stock import portfolio

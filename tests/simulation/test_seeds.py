@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from agents.planner import bookings, journal
+from agents.planner.flags import CLOSED_ONCE
 from agents.planner.row import Event, Row
-from agents.planner.shelf import CLOSED_ONCE, Rows, Shelf
+from agents.planner.shelf import Rows, Shelf
 from stream.ledger import memory, unmatched
 from tests.simulation.kept import KEPT
 from tests.simulation.laws import Failed, Report, check_seed
