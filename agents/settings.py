@@ -221,7 +221,7 @@ class Settings(BaseSettings):
     positions_interval_ms: int = _setting(
         PACE,
         1_000,
-        "A row's position is published at most once in this much event time.",
+        "A row's position is published at most once in this much event time; 0: never.",
         "ms",
         ge=0,
         le=86_400_000,

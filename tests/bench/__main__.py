@@ -18,6 +18,9 @@ parts of Restock's own, about 4 minutes each:
   solving      latency while the network agent solves
   rows         1,000 to 1,000,000 rows: cost of an event, day close, restart, memory (up to 30 minutes)
 
+Restock runs as one process (restock), as an intake and a planner (restock-split), and as those without telling
+positions (restock-split-bare), which peers do not do either.
+
 One Apache Kafka and one Redis serve all, one contender at a time, on this machine. What the job is and how fair each
 peer is: tests/bench/peers/README.md. Figures are medians of the runs, with the least and the most behind them.
 """
@@ -39,7 +42,11 @@ from tests.bench.figures import median, quantile, spread
 from tests.bench.machine import command, machine
 from tests.bench.race import Field, Run
 
-US = {"restock": (), "restock-split": ("--split",)}  # one process; an intake and a planner
+US = {
+    "restock": (),
+    "restock-split": ("--split",),
+    "restock-split-bare": ("--split", "--positions-ms", "0"),
+}
 BESIDE = ("throughput", "latency", "network")
 OWN = {  # part -> module of tests.bench, and what it is told
     "close": ("end_to_end", "latency", "--close"),
