@@ -295,7 +295,7 @@ def learn_signals(w: Floats, signals: Floats) -> None:
 
 @piece
 def count_year(w: Floats, units: float, told: Floats) -> None:
-    """Demand over what the slow level expected, for the yearly profile."""
+    """Demand over what the slow level expected, for the yearly profile of everybody."""
     slow = rate(w, SLOW)
     root = np.sqrt(max(slow, 1e-9))
     told[CAME] = min(units, 10.0 * slow + 3.0) / root if slow > 0 else 0.0

@@ -378,22 +378,24 @@ def _guests(shape: Shape, rows: Words, i: int, at: Desk, period: int, horizon: i
 
 @piece
 def _last_year(known: Known, at: Desk, period: int, horizon: int) -> None:
-    """Demand a year before the horizon over that of two such horizons before it, less one, (3,); 0: not known."""
-    for kind in range(3):
-        at.year[kind] = 0.0
+    """What last year says of the horizon, less one, (3,); 0: not known.
+
+    Of everybody: demand a year before it over that of two such horizons before that. Of like rows: what came a year
+    before it, over what their slow levels said of it.
+    """
     span, blocks = max(horizon, 1), known.year_known.shape[1]
     start = period + 1 - known.year - known.first_edge
-    before = start - 2 * span
-    if before < 0 or start + span > blocks * known.block:
-        return
     for kind in range(3):
-        bucket = at.buckets[kind]
-        if known.year_known[kind, min(before // known.block, blocks - 1), bucket] > 0:
+        at.year[kind], bucket = 0.0, at.buckets[kind]
+        first = start - 2 * span if kind == 0 else start
+        if first < 0 or start + span > blocks * known.block:
+            continue
+        if known.year_known[kind, min(first // known.block, blocks - 1), bucket] > 0:
             edges = known.year_edges[kind]
-            oldest = _edge(edges, before, known.block, bucket)
             now = _edge(edges, start, known.block, bucket)
-            end = _edge(edges, start + span, known.block, bucket)
-            at.year[kind] = max(min((end - now) / max((now - oldest) / 2.0, 1e-9) - 1.0, 2.0), -0.7)
+            usual = float(span) if kind > 0 else (now - _edge(edges, first, known.block, bucket)) / 2.0
+            came = _edge(edges, start + span, known.block, bucket) - now
+            at.year[kind] = max(min(came / max(usual, 1e-9) - 1.0, 2.0), -0.7)
 
 
 @piece

@@ -196,7 +196,7 @@ def _more_features(
     for kind in range(2):
         for i in range(2):
             x[at + 2 * kind + i] = middle * drifts[kind, i]
-        x[at + 4 + kind] = middle * last_year[1 + kind]
+        x[at + 4 + kind] = x[LEVEL_AT + SLOW] * last_year[1 + kind]
     at += 6
     for i in range(SIGNAL_FEATURES):
         more = _bounded((w[SIGNAL_FAST + i] + 0.5) / (w[SIGNAL_SLOW + i] + 0.5) - 1.0, -0.8, 2.0)

@@ -159,6 +159,7 @@ def settle(setting: Setting, shared: Shared, told: Told) -> Shared:
     _learn_groups(setting, out, told, gap)
     lessons = told["lesson"]
     head, row = np.nonzero(lessons["taught"].T > 0)
+    _learn_year(setting, out, told, head, row)
     bands = lessons["band"][row, head]
     for band in np.unique(bands).tolist():
         at = np.flatnonzero(bands == band)
@@ -195,32 +196,47 @@ def _learn_week(setting: Setting, out: Shared, told: Told) -> None:
 
 
 def _learn_groups(setting: Setting, out: Shared, told: Told, gap: int) -> None:
-    """Drifts of like rows, the yearly profile of everybody and of like rows, and where the thirds of sizes lie."""
+    """Drifts of like rows, and where the thirds of sizes lie."""
     scale = np.maximum(told["scale"].astype(np.float64), 1e-9)
-    kinds = [np.zeros(len(told), np.int64), *(told["groups"][:, i].astype(np.int64) for i in range(2))]
+    kinds = [told["groups"][:, i].astype(np.int64) for i in range(2)]
     level = [told["drift"][:, i] / scale for i in range(len(DRIFT_LEVELS))]
-    now = np.array([[by_group(kind, value, GROUPS) for value in level] for kind in kinds[1:]])
+    now = np.array([[by_group(kind, value, GROUPS) for value in level] for kind in kinds])
     out["drift"] = out["drift"] * (DRIFT_KEPT_DAY if setting.season == 7 else DRIFT_KEPT_LONG) ** gap + now
-    block = int(out["period"][0]) // setting.block
-    ahead = block - int(out["year_block"][0]) if int(out["year_block"][0]) >= 0 else 0
-    year = out["year"]
-    if ahead > 0:
-        moved = np.zeros_like(year)
-        if ahead < YEAR_BLOCKS:
-            moved[:, :, :-ahead] = year[:, :, ahead:]
-        year = moved
-    came = np.array([[by_group(k, told[v].astype(np.float64), GROUPS) for v in ("came", "expected")] for k in kinds])
-    year, blocks = year.copy(), setting.year // setting.block
-    for new in range(min(ahead, YEAR_BLOCKS - blocks), 0, -1):
-        year[:, :, -new] = YEAR_KEPT * year[:, :, -new - blocks]
-    year[:, :, -1] += came
-    out["year"], out["year_block"] = year, np.array([block])
     rate = told["rate"].astype(np.float64)
     rate = rate[rate > 0]
     if len(rate):
         cuts = np.quantile(rate, np.arange(1, SIZES) / SIZES)
         fresh_cuts = bool((out["cuts"] == 0).all())
         out["cuts"] = cuts if fresh_cuts else CUTS_KEPT * out["cuts"] + (1.0 - CUTS_KEPT) * cuts
+
+
+def _learn_year(setting: Setting, out: Shared, told: Told, head: Ints, row: Ints) -> None:
+    """The yearly profile: of everybody periods over the slow level, of like rows horizons over what it said of them.
+
+    A horizon counts for the week of its middle, in the root of its scale.
+    """
+    block, blocks = int(out["period"][0]) // setting.block, setting.year // setting.block
+    ahead = block - int(out["year_block"][0]) if int(out["year_block"][0]) >= 0 else 0
+    year = out["year"].copy()
+    if ahead > 0:
+        year = np.zeros_like(year)
+        if ahead < YEAR_BLOCKS:
+            year[:, :, :-ahead] = out["year"][:, :, ahead:]
+        for new in range(min(ahead, YEAR_BLOCKS - blocks), 0, -1):
+            year[:, :, -new] = YEAR_KEPT * year[:, :, -new - blocks]
+    year[0, :, -1, 0] += [total(told[name].astype(np.float64)) for name in ("came", "expected")]
+    lessons = told["lesson"]
+    middle = told["period"][row].astype(np.int64) - lessons["span"][row, head].astype(np.int64) // 2
+    weeks = middle // setting.block - block + YEAR_BLOCKS - 1
+    root = np.sqrt(lessons["scale"][row, head].astype(np.float64))
+    came = root * np.minimum(lessons["target"][row, head].astype(np.float64), LARGEST)
+    expected = root * (lessons["features"][row, head, LEVEL_AT + SLOW] * FEATURE_STEP)
+    for week in np.unique(weeks[weeks >= 0]).tolist():
+        here = weeks == week
+        kinds = [told["groups"][row[here], i].astype(np.int64) for i in range(2)]
+        sums = [[by_group(kind, of[here], GROUPS) for of in (came, expected)] for kind in kinds]
+        year[1:, :, week] += np.array(sums)
+    out["year"], out["year_block"] = year, np.array([block])
 
 
 def known(setting: Setting, shape: Shape, slots: tuple[int, ...], shared: Shared) -> Known:
@@ -270,7 +286,7 @@ def _drifts(levels: Floats) -> Floats:
 
 
 def _year_edges(setting: Setting, year: Floats) -> Floats:
-    """Demand from the oldest block on to each edge between blocks, in average periods, (3, blocks + 1, GROUPS)."""
+    """What came over the slow level from the oldest block on to each edge between blocks, (3, blocks + 1, GROUPS)."""
     index = (year[:, 0].astype(np.float64) + 0.1) / (year[:, 1].astype(np.float64) + 0.1)
     edges = np.zeros((3, YEAR_BLOCKS + 1, GROUPS))
     np.cumsum(index * setting.block, axis=1, out=edges[:, 1:])

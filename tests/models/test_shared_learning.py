@@ -118,6 +118,19 @@ def test_a_mean_is_corrected_as_far_as_periods_agree():
     assert np.abs(believed - 1.0).mean() < 0.5 * np.abs(plain - 1.0).mean()
 
 
+def test_what_came_at_this_time_of_the_year_is_expected_again():
+    """Demand that trebles in the same two weeks each year is told in the third, and was not in the first."""
+    weeks = np.arange(2 * 52 + 31)
+    peak = (weeks % 52 >= 30) & (weeks % 52 < 32)
+    units = np.random.default_rng(7).poisson(np.where(peak, 60.0, 20.0), (60, len(weeks))).astype(float)
+    origins = [29, 2 * 52 + 25, 2 * 52 + 29]
+    made = forecast_history(panel(units, season=1, year=52), [1], origins)[0]
+    first, usual, again = np.median(made.quantiles[:, :, 0], axis=1)
+    assert first == pytest.approx(20.0, abs=2.0)
+    assert usual == pytest.approx(20.0, abs=3.0)
+    assert again > 35.0
+
+
 def test_a_guest_fades_with_age():
     """Half as fresh is about half the weight, and a guest that is gone has none."""
     made = [shares(np.zeros(3), 0.1, np.array([1.0, 1.0, fresh])) for fresh in (1.0, 0.5, 0.0)]
