@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from agents.backtest.history import FULL_PRICE_SHARE, Dates, Floats, History, Ints
-from agents.replay.formats.reading import Sheet, read_sheet, text
+from agents.replay.formats.reading import Sheet, read_sheet, shown, text
 from stream.errors import SetupError
 from stream.events.units import MOST_UNITS
 
@@ -95,7 +95,7 @@ def _names(sheet: Sheet, columns: dict[str, str], known_ahead: list[str]) -> dic
     if missing:
         raise SetupError(
             f"the file has no column for {', '.join(missing)}",
-            f"it has {', '.join(there)}",
+            f"it has {shown(there)}",
             "say which column is which: --columns date=day,sku=code,units=qty",
         )
     return names

@@ -23,6 +23,7 @@ from models.network.priced import GAP
 
 INFEASIBLE = 1  # a check found something
 CUTS_SHOWN = 3  # of what is in plan.json
+MOST_PERIODS = 366  # a day each; more are no plan
 FILE: dict[str, Any] = {"type": Path, "metavar": "FILE"}
 
 
@@ -42,7 +43,13 @@ def add_parser(subparsers: Any) -> None:
     add("--lanes", required=True, help=f"from, to, unit_cost, lead_days, {'?, '.join(LANE_LIMITS)}?", **FILE)
     add("--items", required=True, help=f"sku, unit_cost, unit_price, {'?, '.join(ITEM_EXTRAS)}?", **FILE)
     add("--fixed", help="send-outs already promised: from, to, sku, units, period? (from 0)", **FILE)
-    add("--periods", type=_positive, default=1, metavar="N", help="cut the horizon into N periods (default 1)")
+    add(
+        "--periods",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="cut the horizon into N periods, at most 366 (default 1)",
+    )
     add("--budget", type=_money, default=math.inf, metavar="MONEY", help="most to spend on lanes, all periods together")
     add(
         "--gap",
@@ -108,14 +115,17 @@ def _memory_mb() -> float:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of periods")
+    value = int(text) if text.isdecimal() else 0
+    if not 1 <= value <= MOST_PERIODS:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of periods from 1 to {MOST_PERIODS}")
     return value
 
 
 def _money(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not value >= 0:
         raise argparse.ArgumentTypeError(f"{text} is not zero or more")
     return value

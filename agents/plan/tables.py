@@ -13,10 +13,12 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from agents.replay.formats.reading import require_text, shown
 from models.network import strata
 from models.network.fixed import NOTHING_FIXED, Fixed
 from models.network.transfer import Goods, Lanes, Picture
 from stream.errors import SetupError
+from stream.events.units import MOST_UNITS
 
 Floats = npt.NDArray[np.float64]
 QUANTILE = re.compile(r"q(\d{2,3})(?:\.(\d+))?$")  # q50, q99, q975, q97.5
@@ -88,7 +90,7 @@ class Table:
         if missing:
             raise SetupError(
                 f"{path} lacks the column {missing[0]}",
-                f"it has {', '.join(raw.column_names)}",
+                f"it has {shown(raw.column_names)}",
                 f"needed: {', '.join(needed)}; known too: {', '.join(more) or 'q50..q99'}",
             )
         columns = {}
@@ -130,6 +132,7 @@ def _load(path: Path) -> pa.Table:
     try:
         if path.suffix in (".parquet", ".pq"):
             return pa.parquet.read_table(path)
+        require_text(path)
         as_text = {name: pa.string() for name in NAMES}
         return pa.csv.read_csv(path, convert_options=pa.csv.ConvertOptions(column_types=as_text))
     except (OSError, pa.ArrowInvalid) as error:
@@ -152,6 +155,11 @@ def _numbers(path: Path, raw: pa.Table, name: str) -> Floats:
     values: Floats = np.array(column, dtype=float)
     if np.isinf(values).any() and not name.startswith("capacity"):
         raise SetupError(f"{path}, row {int(np.argmax(np.isinf(values))) + 1}: {name} is infinite", "", "")
+    beyond = np.isfinite(values) & (np.abs(values) > MOST_UNITS)
+    if beyond.any() and not name.startswith("capacity"):
+        row = int(np.argmax(beyond))
+        hint = f"it must be at most {MOST_UNITS:,.0f}; count in a larger unit"
+        raise SetupError(f"{path}, row {row + 1}: {name} is {values[row]:g}", "", hint)
     return values
 
 

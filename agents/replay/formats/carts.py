@@ -29,7 +29,7 @@ from agents.replay.formats.lines import (
 )
 from agents.replay.formats.options import Options
 from agents.replay.formats.orders import cut
-from agents.replay.formats.reading import Sheet
+from agents.replay.formats.reading import Sheet, shown
 from stream.errors import SetupError
 
 FIELDS = ("cart_id", "sku", "action", "occurred_at", "location", "quantity", "unit_price", "customer_id", "session_id")
@@ -141,7 +141,7 @@ def _checked(file: CartFile, sheet: Sheet) -> Mapping[str, str]:
     if missing:
         raise SetupError(
             f"no column is mapped to {', '.join(missing)}",
-            f"the file has {', '.join(sheet.table.column_names)}",
+            f"the file has {shown(sheet.table.column_names)}",
             "for example --columns cart_id=session,sku=product,action=event,occurred_at=time",
         )
     unknown = sorted(set(file.actions.values()) - ACTIONS.keys())

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from agents.replay.formats import reading, values
 from agents.replay.formats.lines import Ints, Lines, What, absent_or_filled, carried_ms, filled, minute_stamps, payable
 from agents.replay.formats.options import Options
-from agents.replay.formats.reading import Sheet
+from agents.replay.formats.reading import Sheet, shown
 from agents.replay.formats.records import EVENT_LINES
 from stream.errors import SetupError
 
@@ -31,7 +31,7 @@ def lines_of_orders(sheet: Sheet, options: Options) -> Lines:
     if missing:
         raise SetupError(
             f"no column is mapped to {', '.join(missing)}",
-            f"the file has {', '.join(sheet.table.column_names)}",
+            f"the file has {shown(sheet.table.column_names)}",
             "for example --columns order_id=InvoiceNo,sku=StockCode,quantity=Quantity,occurred_at=InvoiceDate",
         )
     raw = {name: sheet.column(column) for name, column in columns.items()}

@@ -7,7 +7,9 @@ The whole file is held as Arrow columns, because it must be sorted by event time
 
 from __future__ import annotations
 
+import codecs
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,8 @@ import xxhash
 from stream.errors import SetupError
 
 HEADER_BYTES = 1_048_576  # a header line longer than this is no header
+BLOCK_BYTES = 1_048_576
+NAMES_SHOWN = 20  # of a file's columns, in an error
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Sheet:
         if name not in self.table.column_names:
             raise SetupError(
                 f"the file has no column {name!r}",
-                f"it has {', '.join(self.table.column_names)}",
+                f"it has {shown(self.table.column_names)}",
                 "map your columns with --columns field=column, or choose another --format",
             )
         if self.table.column_names.count(name) > 1:
@@ -71,6 +75,7 @@ def read_sheet(path: Path, delimiter: str = ",", encoding: str = "utf-8") -> She
 
 
 def _read_csv(path: Path, delimiter: str, encoding: str) -> Sheet:
+    require_text(path, encoding)
     with pa.input_stream(str(path)) as stream:  # follows .gz by its name
         header = stream.read(HEADER_BYTES).decode(encoding, "replace").removeprefix("\ufeff").splitlines()[:1]
     names = next(csv.reader(header, delimiter=delimiter), [])
@@ -90,6 +95,34 @@ def _read_csv(path: Path, delimiter: str, encoding: str) -> Sheet:
         ),
     )
     return Sheet(table, unreadable)
+
+
+def require_text(path: Path, encoding: str = "utf-8") -> None:
+    """Raise SetupError, naming the line, where a file is not text in this encoding: Arrow says it late, if at all."""
+    "".encode(encoding)  # LookupError for what is no encoding of text
+    decoder, line = codecs.getincrementaldecoder(encoding)(), 1
+    with pa.input_stream(str(path)) as stream:
+        try:
+            while block := stream.read(BLOCK_BYTES):
+                decoder.decode(block)
+                line += block.count(b"\n")
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError as wrong:
+            raise SetupError(
+                f"could not read {path}",
+                f"line {line + wrong.object[: wrong.start].count(10)} is not {encoding}: {wrong.reason}",
+                "save it as UTF-8, or name its encoding with --encoding where there is that option: cp1252, utf-16",
+            ) from wrong
+
+
+def shown(names: Sequence[str]) -> str:
+    """Names of columns, the first of many.
+
+    >>> shown(["sku", "units"]), shown([str(n) for n in range(1941)])[-19:]
+    ('sku, units', '19 and 1,921 more')
+    """
+    more = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def text(column: pa.Array) -> pa.Array:

@@ -256,6 +256,8 @@ def test_the_page_shows_the_network_and_trusts_no_name(case: Case) -> None:
         ("stock", "location,sku,on_hand", [("W", "A", "many")], "on_hand is not a column of numbers"),
         ("stock", "location,sku,on_hand", [("W", "A", None)], "row 1: on_hand is empty"),
         ("stock", "location,sku,on_hand", [(None, "A", 3)], "row 1: location is empty"),
+        ("stock", "location,sku,on_hand", [("W", "A", 2), ("S", "A", "1e300")], "row 2: on_hand is 1e+300"),
+        ("items", "sku,unit_cost,unit_price", [("A", 1, "2e9")], "row 1: unit_price is 2e+09"),
         ("lanes", "from,to,unit_cost,lead_days", [("W", "W", 1, 1)], "a lane from W to itself"),
         ("lanes", "from,to,unit_cost,lead_days", [("W", "S", 1, -1)], "row 1: lead_days is -1"),
         ("lanes", "from,to,unit_cost,lead_days", [("W", "S", 1, 1), ("W", "S", 2, 1)], "row 2: the lane W-S again"),
@@ -293,6 +295,14 @@ def test_a_promise_that_cannot_leave_is_short_of_no_minimum(case: Case, capsys: 
 def test_a_missing_file_is_named(case: Case) -> None:
     """Not a traceback."""
     with pytest.raises(SetupError, match="cannot read"):
+        case.run()
+
+
+def test_a_file_in_another_encoding_is_named(case: Case) -> None:
+    """Whatever its bytes look like as UTF-8."""
+    case.lanes([("W", "S", 1, 1)])
+    (case.where / "stock.csv").write_bytes("location,sku,on_hand\nW,A,1\n".encode("utf-16"))
+    with pytest.raises(SetupError, match="could not read"):
         case.run()
 
 

@@ -169,6 +169,33 @@ def test_a_file_that_cannot_be_read_says_so(tmp_path: Path, name: str) -> None:
     assert wrong.value.hint
 
 
+@pytest.mark.parametrize(
+    ("name", "encoding", "line"),
+    [("sales.csv", "utf-16", 1), ("sales.csv", "cp1252", 3), ("sales.csv.gz", "cp1252", 3)],
+)
+def test_text_in_another_encoding_is_refused_with_its_line_and_read_by_its_name(
+    tmp_path: Path, name: str, encoding: str, line: int
+) -> None:
+    """Nothing of it is read in part, whatever its rows look like; `--encoding` is the remedy."""
+    path = tmp_path / name
+    raw = "o,s\n1,a\n2,café,1\n3,ñ\n".encode(encoding)
+    path.write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
+    with pytest.raises(SetupError) as wrong:
+        read_sheet(path)
+    assert f"line {line} is not utf-8" in wrong.value.detail
+    assert "--encoding" in wrong.value.hint
+    sheet = read_sheet(path, encoding=encoding)
+    assert (sheet.column("s").to_pylist(), sheet.unreadable_rows) == (["a", "ñ"], 1)
+
+
+@pytest.mark.parametrize("encoding", ["klingon", "hex"])
+def test_what_is_no_encoding_of_text_says_so(tmp_path: Path, encoding: str) -> None:
+    """An error of ours, not of a codec."""
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(SetupError, match="could not read"):
+        read_sheet(tmp_path / "a.csv", encoding=encoding)
+
+
 def test_digests_tell_rows_apart_that_join_alike() -> None:
     """Null, the empty string and a separator inside a text are different things."""
     table = pa.table({"a": ["x\x1f", "x", None, ""], "b": ["y", "\x1fy", "", None]})
