@@ -17,9 +17,7 @@ import traceback
 from collections.abc import Iterable
 from typing import Any
 
-from agents import logs
 from agents.commands.parsing import Parser
-from agents.settings import load, unknown_variables
 from agents.stopping import interrupts_noted
 from agents.version import installed_version
 from stream.errors import RestockError
@@ -53,9 +51,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code. Everything that fails says what, detail and hint on standard error."""
     words = sys.argv[1:] if argv is None else argv
     asked = [words[0]] if words and words[0] in COMMANDS else COMMANDS  # a command need not wait for others' imports
-    args = parser(asked).parse_args(words)
+    debug = False
     with interrupts_noted() as interrupted:
         try:
+            args = parser(asked).parse_args(words)
+            debug = getattr(args, "log_level", None) == "debug"
             return _run(args)
         except RestockError as error:
             print(error, file=sys.stderr)
@@ -66,10 +66,13 @@ def main(argv: list[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         except Exception as error:
-            return INTERRUPTED if interrupted() else _fault(error, getattr(args, "log_level", None) == "debug")
+            return INTERRUPTED if interrupted() else _fault(error, debug)
 
 
 def _run(args: argparse.Namespace) -> int:
+    from agents import logs  # with what else takes long to import, where an interrupt is no traceback
+    from agents.settings import load, unknown_variables
+
     overrides = {"log_level": args.log_level} if getattr(args, "log_level", None) else {}
     settings = load(**overrides)
     logs.setup(settings.log_level, settings.log_format)

@@ -30,13 +30,15 @@ def interrupts_noted() -> Iterator[Callable[[], bool]]:
 def asked_to_stop() -> Iterator[Callable[[], bool]]:
     """Gives whether a SIGINT or SIGTERM came, for a loop that ends its round first; a second is a KeyboardInterrupt.
 
-    For the main thread.
+    For the main thread. Within `interrupts_noted` the second is noted too.
     """
-    asked = False
+    asked, interrupt = False, signal.getsignal(signal.SIGINT)
 
-    def ask(_number: int, _frame: FrameType | None) -> None:
+    def ask(number: int, frame: FrameType | None) -> None:
         nonlocal asked
         if asked:
+            if callable(interrupt):
+                interrupt(number, frame)
             raise KeyboardInterrupt
         asked = True
 

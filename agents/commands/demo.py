@@ -28,5 +28,5 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Run the demo; returns the exit code."""
     from agents.demo.run import run as run_demo  # clients and rich take a moment to import
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: everything it started is stopped
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # ends like Ctrl-C: everything it started is stopped
     return run_demo(settings, args.seed, args.seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from dataclasses import replace
 from datetime import datetime
@@ -83,6 +84,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Replay the file; exit code 1 where a row sent was neither accepted nor repeated nor refused."""
     from agents.replay import run as replay  # numpy, Arrow and the clients take a moment to import
 
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # ends like Ctrl-C: what it started is stopped
     here = _settings(args, settings)
     order = _order(args, here)
     _require_writable(args.report)

@@ -23,6 +23,17 @@ def test_the_first_signal_is_a_word_and_the_second_an_interrupt(number: signal.S
     assert signal.getsignal(number) is before
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_second_signal_is_noted_too(number: signal.Signals) -> None:
+    """A client's callback may lose it like any other KeyboardInterrupt."""
+    with interrupts_noted() as interrupted, asked_to_stop():
+        os.kill(os.getpid(), number)
+        assert not interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        assert interrupted()
+
+
 def test_an_interrupt_is_noted_and_stays_one() -> None:
     """Also where somebody loses it."""
     with interrupts_noted() as interrupted:

@@ -103,6 +103,15 @@ def test_ctrl_c_within_a_clients_callback_is_no_fault(
     assert capsys.readouterr().err == ""
 
 
+def test_ctrl_c_while_a_command_is_imported_is_no_traceback(
+    command: types.SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Imports take a second or two, as does impatience."""
+    command.add_parser = lambda _parsers: os.kill(os.getpid(), signal.SIGINT)
+    assert cli.main(["stock"]) == 130
+    assert capsys.readouterr().err == ""
+
+
 def test_a_fault_of_ours_is_short_and_the_traceback_is_one_option_away(
     command: types.SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:

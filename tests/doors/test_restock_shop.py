@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pyarrow.parquet as pq
@@ -14,7 +17,7 @@ import pytest
 from agents import cli
 from agents.commands import tail
 from agents.shop.config import DAY_MS, HOUR_MS, STEP_MS, Config
-from agents.shop.door import pace
+from agents.shop.door import pace, run
 from agents.shop.door.listen import Heard, answer
 from agents.shop.door.live import Live
 from agents.shop.world import World
@@ -83,6 +86,8 @@ def test_it_publishes_in_order_of_keys_with_ticks(
         (["--speed", "fast", "--out", "x"], "could not read --speed fast"),
         (["--rows", "0", "--out", "x"], "rows must lie in"),
         (["--start", "2026-13-01", "--out", "x"], "no such day"),
+        (["--out", "x", "--truth", "nowhere/truth.parquet"], "there is no directory nowhere"),
+        (["--out", "x", "--stock", "."], "it is a directory"),
     ],
 )
 def test_what_cannot_be_is_said(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,6 +96,33 @@ def test_what_cannot_be_is_said(words: list[str], said: str, capsys: pytest.Capt
     wrong = capsys.readouterr().err
     assert said in wrong
     assert "hint" in wrong
+
+
+@pytest.mark.parametrize("words", [["--days", "0"], ["--days", "nan"], ["--seconds", "-1"], ["--seconds", "soon"]])
+def test_a_span_is_above_zero(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A shop that lives no time has told nothing, and would say so as if all were well."""
+    with pytest.raises(SystemExit) as ended:
+        shop("--out", "x", *words)
+    assert ended.value.code == 2
+    assert "is not a number above zero" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_the_end_cuts_off_nothing(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While the last of what was lived is told, a first signal changes nothing: lists are written as well."""
+    whole = run._finish
+
+    def signalled(*args: Any) -> None:
+        os.kill(os.getpid(), number)
+        whole(*args)
+
+    monkeypatch.setattr(run, "_finish", signalled)
+    stock = tmp_path / "stock.csv"
+    assert shop("--out", str(tmp_path / "events"), "--days", "1", "--stock", str(stock)) == 0
+    assert len(stock.read_text().splitlines()) == 41
+    assert "told" in capsys.readouterr().out
 
 
 def test_nothing_is_told_before_its_time() -> None:

@@ -54,8 +54,8 @@ def add_parser(subparsers: Any) -> None:
         "--start", metavar="DATE", help="local date of the first day, from midnight (default: as --speed needs)"
     )
     parser.add_argument("--speed", default="60x", metavar="1x|60x|max", help="event time over wall time (default 60x)")
-    parser.add_argument("--days", type=float, metavar="N", help="end after so many days of event time")
-    parser.add_argument("--seconds", type=float, metavar="N", help="end after so many seconds")
+    parser.add_argument("--days", type=_span, metavar="N", help="end after so many days of event time")
+    parser.add_argument("--seconds", type=_seconds, metavar="N", help="end after so many seconds")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write files there instead of publishing to Kafka")
     parser.add_argument(
         "--truth", type=Path, metavar="FILE", help="parquet: a line a row and local day; what really was"
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Run the shop until its days or seconds are over, or Ctrl-C."""
     from agents.shop.door import run as door
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: what was begun is told whole
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # ends like Ctrl-C: what was begun is told whole
     if args.namespace is not None:
         settings = settings.changed(namespace=args.namespace)
     tale = door.run(options_of(args), settings)
@@ -104,6 +104,20 @@ def options_of(args: argparse.Namespace) -> Any:
         raise SetupError("this shop cannot be", str(wrong), "restock shop --help has the options") from wrong
     morning_ms = pace.morning_ms(first) if args.start is None and args.out is None else None
     return Options(config, speed, live, morning_ms, days, args.seconds, args.out, args.truth, args.stock)
+
+
+def _span(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above zero")
+    return value
+
+
+def _seconds(text: str) -> float:
+    return 0.0 if text == "0" else _span(text)  # as for the demo: no end
 
 
 def _summary(tale: Any) -> list[str]:

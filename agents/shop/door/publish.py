@@ -29,6 +29,7 @@ class Publisher:
         self._producer = Producer(
             {
                 **kafka_address.client(settings.brokers),
+                **kafka_address.QUIET,
                 "partitioner": "murmur2_random",  # as the Java client does
                 "linger.ms": 5,
                 "acks": "all",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +12,21 @@ import pyarrow.parquet as pq
 from agents.shop.truth import Day, table
 from agents.shop.world import World
 from stream.errors import SetupError
+
+
+def require_writable(option: str, path: Path | None) -> None:
+    """Raise SetupError where a file cannot be written: it is known before the run, not at its end."""
+    if path is None:
+        return
+    if path.is_dir():
+        why = "it is a directory"
+    elif not path.parent.is_dir():
+        why = f"there is no directory {path.parent}"
+    elif not os.access(path if path.exists() else path.parent, os.W_OK):
+        why = "it is not ours to write to"
+    else:
+        return
+    raise SetupError(f"cannot write {path}", why, f"name another file with {option}")
 
 
 class TruthFile:

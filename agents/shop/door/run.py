@@ -18,7 +18,7 @@ from agents.shop.config import DAY_MS, Config
 from agents.shop.door import listen
 from agents.shop.door.live import Live
 from agents.shop.door.pace import Pace
-from agents.shop.door.records import TruthFile, write_stock
+from agents.shop.door.records import TruthFile, require_writable, write_stock
 from agents.shop.said import Said
 from agents.shop.world import World
 from agents.stopping import asked_to_stop
@@ -86,6 +86,8 @@ def run(options: Options, settings: Settings) -> Tale:
             f"RESTOCK_CLOCK is {settings.clock}; this shop lives in the past, where days end by its events alone",
             "set RESTOCK_CLOCK=event for the worker and the shop, or go with --speed 1x",
         )
+    require_writable("--truth", options.truth)
+    require_writable("--stock", options.stock)
     tale = Tale()
     with ExitStack() as stack:
         sink = stack.enter_context(_sink(options, settings))
@@ -105,10 +107,10 @@ def run(options: Options, settings: Settings) -> Tale:
                 if stop():
                     print("stopping ...", file=sys.stderr)
                     break
-        _finish(options, live, sink)
-        _keep(live.world, truth, tale)
-        if options.stock is not None:
-            write_stock(options.stock, live.world)
+            _finish(options, live, sink)
+            _keep(live.world, truth, tale)
+            if options.stock is not None:
+                write_stock(options.stock, live.world)
         tale.shop_time, tale.published = text_from_ms(live.world.now_ms - 1), dict(sink.published)
     return tale
 

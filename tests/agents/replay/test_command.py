@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from agents import cli
-from agents.replay import command
+from agents.replay import command, local
 from agents.settings import Settings, load
 
 
@@ -42,3 +46,25 @@ def test_what_would_be_wrong_at_the_end_is_said_at_the_beginning(
     file.write_text("sku,quantity,occurred_at\na,1,2026-01-05 10:00\n")
     assert cli.main(["replay", str(file), "--local", *words]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_what_a_local_replay_started(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 130, by SIGTERM too, once the way out was gone through: servers end and their files go."""
+    file = tmp_path / "orders.csv"
+    file.write_text("sku,quantity,occurred_at\na,1,2026-01-05 10:00\n")
+    stopped = []
+
+    @contextmanager
+    def stack(_settings: Settings) -> Iterator[None]:
+        try:
+            os.kill(os.getpid(), number)
+            yield
+        finally:
+            stopped.append(number)
+
+    monkeypatch.setattr(local, "stack", stack)
+    assert cli.main(["replay", str(file), "--local"]) == 130
+    assert stopped == [number]
