@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SCHEMES = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 OPTIONS = ("mechanism", "ca", "cert", "key")
+QUIET = {"log_level": 0}  # for commands: what librdkafka prints of a broker that is away, their own errors say
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from stream import kafka_address
 from stream.errors import Away
 from stream.events.instants import text_from_ms
 from stream.events.kinds import Source
-from stream.events.topics import BY_NAME, SKU_EVENTS, full_name, partitions
+from stream.events.topics import BY_NAME, SKU_EVENTS, TOPICS, full_name, partitions
 from stream.ledger.client import Slots, address_of, primaries
 from stream.ledger.office import REFIT, Book, RedisOffice
 from stream.ledger.redis_ledger import RedisLedger
@@ -40,6 +40,7 @@ ANSWER_S = 10.0
 SKEW_WARN_MS = 1_000  # marks follow the wall clock to about a second
 SKEW_FAIL_MS = 60_000  # half the default lateness: events of a well-timed till would be late
 SNAPSHOT_OLD_MS = 26 * 3_600_000  # one a day, and two hours to take it
+NAMES_SHOWN = 10
 STILL_S = 3.0  # a worker polls many times a second; a long poll takes a second or two
 OLDEST_REDIS = (6, 2)
 
@@ -64,7 +65,7 @@ def topics(settings: Settings) -> Iterator[Finding]:
     found = topics_admin.describe(installation(settings))
     missing = [topic.name for topic in found if topic.partitions is None]
     if missing:
-        yield Finding("fail", "topics", f"missing: {', '.join(missing)}", "restock topics create")
+        yield Finding("fail", "topics", f"missing: {', '.join(missing)}", _hint_of_missing(settings, len(missing)))
     wrong = 0
     for topic in found:
         if topic.partitions is None:
@@ -74,6 +75,15 @@ def topics(settings: Settings) -> Iterator[Finding]:
             yield _difference(difference)
     if not missing and wrong == 0:
         yield Finding("ok", "topics", f"all {len(found)} as they should be")
+
+
+def _hint_of_missing(settings: Settings, missing: int) -> str:
+    others = topics_admin.namespaces(settings.brokers) if missing == len(TOPICS) else []
+    if len(others) == 0:
+        return "restock topics create"
+    more = f" and {len(others) - NAMES_SHOWN:,} more" if len(others) > NAMES_SHOWN else ""
+    there = ", ".join(others[:NAMES_SHOWN]) + more
+    return f"if RESTOCK_NAMESPACE={settings.namespace} is meant, restock topics create; the broker has those of {there}"
 
 
 def _difference(difference: str) -> Finding:

@@ -185,6 +185,7 @@ def _send(settings: Settings, letters: list[dict[str, Any]], instead: bytes | No
     producer = Producer(
         {
             **kafka_address.client(settings.brokers),
+            **kafka_address.QUIET,
             "acks": "all",
             "enable.idempotence": False,
             "message.max.bytes": MOST_DEAD_LETTER_BYTES,  # a whole value of 1 MiB is more than the default takes

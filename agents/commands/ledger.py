@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from agents import wiring
 from agents.commands.output import show
@@ -31,6 +31,7 @@ from stream.transport.reading import Reader
 COLUMNS = ("topic", "partition", "begin", "ledger", "end", "state")
 PROGRESS_RECORDS = 10_000
 ASK_S = 10.0
+NO_SUCH = (KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART)
 
 
 def add_parser(subparsers: Any) -> None:
@@ -124,7 +125,9 @@ async def _standing(settings: Settings, ledger: RedisLedger) -> Any:
     counts = (settings.source_partitions, settings.fact_partitions, settings.shelves)
     sources = [(topic, p) for topic in SOURCES for p in range(partitions(BY_NAME[topic], *counts))]
     kept = await ledger.source_positions(sources)
-    consumer = Consumer({**kafka_address.client(settings.brokers), "group.id": f"{settings.namespace}.ledger"})
+    consumer = Consumer(
+        {**kafka_address.client(settings.brokers), **kafka_address.QUIET, "group.id": f"{settings.namespace}.ledger"}
+    )
     try:
         for at in sources:
             position = kept.get(at)
@@ -141,6 +144,12 @@ def _row(settings: Settings, consumer: Any, topic: str, partition: int, at: int 
     try:
         begin, end = consumer.get_watermark_offsets(where, timeout=ASK_S)
     except KafkaException as error:
+        if error.args[0].code() in NO_SUCH:
+            raise SetupError(
+                f"no partition {partition} of topic {where.topic}",
+                f"the broker at {settings.safe_brokers} does not have it",
+                "check RESTOCK_NAMESPACE, RESTOCK_BROKERS and numbers of partitions: `restock doctor` compares them",
+            ) from error
         raise Away(
             f"cannot ask where {where.topic} ends", str(error), "check RESTOCK_BROKERS; see `restock doctor`"
         ) from error

@@ -38,6 +38,7 @@ class Follower:
         self._consumer = Consumer(
             {
                 **kafka_address.client(settings.brokers),
+                **kafka_address.QUIET,
                 "group.id": "restock-replay",  # librdkafka wants one; nothing is ever committed under it
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
@@ -112,7 +113,7 @@ def end_of(settings: Settings, topic: str, partition: int) -> int:
 
     A topic just created has no leader for a moment: asked again within the bound.
     """
-    consumer = Consumer({**kafka_address.client(settings.brokers), "group.id": "restock-replay"})
+    consumer = Consumer({**kafka_address.client(settings.brokers), **kafka_address.QUIET, "group.id": "restock-replay"})
     place = TopicPartition(full_name(settings.namespace, topic), partition)
     deadline_s = clock.steady_s() + ANSWER_S
     try:

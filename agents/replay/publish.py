@@ -134,6 +134,7 @@ def _partition(key: bytes, count: int) -> int:
 def _options(brokers: str, idempotent: bool) -> dict[str, Any]:
     return {
         **kafka_address.client(brokers),
+        **kafka_address.QUIET,
         "acks": "all",
         "enable.idempotence": idempotent,
         # without idempotence a retry of the first of two requests in flight would come after the second

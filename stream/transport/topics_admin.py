@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, Ne
 
 from stream import kafka_address
 from stream.errors import Away, PartitionsChanged, SetupError
-from stream.events.topics import TOPICS, Topic, full_name, partitions
+from stream.events.topics import SKU_EVENTS, TOPICS, Topic, full_name, partitions
 
 ANSWER_S = 15.0  # a broker that is up answers in milliseconds; one that has just elected takes seconds
 NO_ANSWER = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError.REQUEST_TIMED_OUT)
@@ -140,6 +140,12 @@ def describe(here: Installation) -> list[Found]:
         ours = {key: value for key, value in settings.get(name, {}).items() if key in topic.settings()}
         found.append(Found(topic, name, known.get(name), here.partitions(topic), ours))
     return found
+
+
+def namespaces(brokers: str) -> list[str]:
+    """Namespaces that have topics at this broker. Raises Away where it does not answer."""
+    end = f".{SKU_EVENTS.name}"
+    return sorted(name.removesuffix(end) for name in _partition_counts(_admin(brokers), brokers) if name.endswith(end))
 
 
 def require(here: Installation) -> None:

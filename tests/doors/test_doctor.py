@@ -68,6 +68,16 @@ def test_a_new_installation_lacks_only_its_topics(settings: Settings) -> None:
     }
 
 
+def test_a_wrong_namespace_is_told_from_a_new_installation(settings: Settings, neighbours: Neighbours) -> None:
+    """Where the broker has topics of others, they are named before somebody makes a second set."""
+    topics_admin.create(installation(neighbours.settings()))
+    [found] = checks.topics(settings)
+    assert found.hint.startswith(f"if RESTOCK_NAMESPACE={settings.namespace} is meant, restock topics create")
+    assert all(
+        name in topics_admin.namespaces(settings.brokers) for name in found.hint.split("those of ")[1].split(", ")[:3]
+    )
+
+
 def test_records_that_nobody_reads_are_seen(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no worker runs, or none of the right RESTOCK_WORK: by topic and partition, with how many there are."""
     topics_admin.create(installation(settings))

@@ -14,6 +14,18 @@ from stream.ledger.keys import Keys
 from tests.doors.conftest import Neighbours
 
 
+def test_topics_that_are_not_there_are_no_broker_that_is_away(
+    neighbours: Neighbours, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong namespace is a setting: exit code 2, and it is named."""
+    settings = neighbours.settings()
+    neighbours.set_variables(monkeypatch, settings)
+    assert cli.main(["ledger", "show"]) == 2
+    said = capsys.readouterr().err
+    assert f"no partition 0 of topic {settings.namespace}.orders" in said
+    assert "RESTOCK_NAMESPACE" in said
+
+
 def test_only_the_next_record_is_left_out(
     neighbours: Neighbours, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
