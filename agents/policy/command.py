@@ -46,7 +46,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
     if args.fill_rate is not None and not 0.0 < args.fill_rate < 1.0:
         raise SetupError(f"--fill-rate {args.fill_rate} is no share", "it lies above 0 and under 1", "write 0.97")
-    if args.budget is not None and args.budget <= 0:
+    if args.budget is not None and not args.budget > 0:
         raise SetupError(f"--budget {args.budget} buys nothing", hint="give an amount of money above 0")
     if args.namespace is not None:
         settings = settings.changed(namespace=args.namespace)

@@ -56,6 +56,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     instant_ms = _instant_ms(args.as_of)
     try:
         tolerance_milli = milli_from_text(args.tolerance)
+        if tolerance_milli < 0:
+            raise ValueError("below zero, where rows that agree would differ")
     except ValueError as wrong:
         raise SetupError(f"could not read --tolerance {args.tolerance}", str(wrong)) from wrong
     listed = read_stock_list(args.file, pairs(args.columns, FIELDS), args.location, args.delimiter, args.encoding)

@@ -60,7 +60,7 @@ async def _run(args: argparse.Namespace, settings: Settings) -> int:
     ledger = RedisLedger(settings.redis_url, settings.namespace, command_s=SHELF_S, timeout_s=2 * SHELF_S)
     try:
         found = await standing(ledger, settings)
-        move = _asked(args, found)
+        move = _asked(args, settings, found)
         if move == found and not _is_begun(move):
             print(f"there are {_words(move)} already: nothing to do", file=sys.stderr)
             return 0
@@ -89,13 +89,12 @@ def _words(move: Move) -> str:
     return f"{move.shelves} shelves and {move.source_partitions} source partitions"
 
 
-def _asked(args: argparse.Namespace, found: Move) -> Move:
-    """The move that is asked for. Raises SetupError where another one is under way, or there would be fewer."""
-    move = replace(
-        found,
-        shelves=args.shelves or found.shelves,
-        source_partitions=args.source_partitions or found.source_partitions,
-    )
+def _asked(args: argparse.Namespace, settings: Settings, found: Move) -> Move:
+    """The move that is asked for. Raises SetupError where another one is under way, there would be fewer, or more than
+    settings can say: there is no way back."""
+    asked = {"shelves": args.shelves, "source_partitions": args.source_partitions}
+    move = replace(found, **{name: number for name, number in asked.items() if number is not None})
+    settings.changed(shelves=move.shelves, source_partitions=move.source_partitions)
     if _is_begun(found) and move != found:
         raise SetupError(
             f"a move to {_words(found)} is under way",

@@ -37,10 +37,14 @@ def test_policies_are_shown_and_published_only_when_asked_to(
     assert changed
 
 
-def test_a_share_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["--fill-rate", "97"], "write 0.97"), (["--budget", "nan"], "buys nothing"), (["--budget", "0"], "buys nothing")],
+)
+def test_a_goal_that_is_none_is_refused(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Before anything is read."""
-    assert cli.main(["policy", "--fill-rate", "97"]) == 2
-    assert "write 0.97" in capsys.readouterr().err
+    assert cli.main(["policy", *words]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_all_that_the_ledger_holds_is_weighed(

@@ -24,6 +24,9 @@ def test_what_cannot_be_is_refused_with_what_to_do(
 
     assert cli.main(["repartition", "--shelves", "1"]) == 2
     assert "partitions cannot be taken away" in capsys.readouterr().err
+    for number, said in (("0", "greater than or equal to 1"), ("1025", "less than or equal to 1024")):
+        assert cli.main(["repartition", "--shelves", number]) == 2  # RESTOCK_SHELVES could never say it
+        assert said in capsys.readouterr().err
     assert cli.main(["repartition", "--shelves", "2"]) == 0
     assert "nothing to do" in capsys.readouterr().err
     assert cli.main(["repartition", "--shelves", "4"]) == 1
