@@ -41,6 +41,7 @@ SKEW_WARN_MS = 1_000  # marks follow the wall clock to about a second
 SKEW_FAIL_MS = 60_000  # half the default lateness: events of a well-timed till would be late
 SNAPSHOT_OLD_MS = 26 * 3_600_000  # one a day, and two hours to take it
 NAMES_SHOWN = 10
+LOST_HINT = 'Was the ledger lost? `restock ledger rebuild` before a worker starts: runbook, "Redis lost"'
 STILL_S = 3.0  # a worker polls many times a second; a long poll takes a second or two
 OLDEST_REDIS = (6, 2)
 
@@ -281,6 +282,11 @@ def reading(settings: Settings) -> Iterator[Finding]:
     if gone := [f"{row['gone']:,} of {row['topic']} partition {row['partition']}" for row in before if row["gone"]]:
         what = f"records were deleted before they were read: {', '.join(gone)}"
         yield Finding("fail", "reading", what, "`restock ledger accept-loss` goes on behind them")
+    if lost := [row for row in before if _forgotten(row) and row["begin"] > 0]:
+        told = [f"shelf {row['partition']} is empty, and its log begins at {row['begin']:,}" for row in lost]
+        what = f"{', '.join(told)}: what was before is nowhere, and a worker would begin without it"
+        yield Finding("fail", "reading", what, LOST_HINT)
+        return
     if not any(_waits(row) for row in before):
         yield Finding("ok", "reading", "everything published was read")
         return
@@ -292,7 +298,13 @@ def reading(settings: Settings) -> Iterator[Finding]:
     for topic, rows in groupby(still, lambda row: row["topic"]):
         told = [f"{_waits(row):,} in partition {row['partition']}" for row in rows]
         what = f"records of {topic} that nobody read within {STILL_S:g} s: {', '.join(told)}"
-        yield Finding("warn", "reading", what, "is a worker running, with RESTOCK_WORK for this topic? See its log")
+        hint = "is a worker running, with RESTOCK_WORK for this topic? See its log"
+        yield Finding("warn", "reading", what, f"{hint}. {LOST_HINT}" if any(map(_forgotten, still)) else hint)
+
+
+def _forgotten(row: dict[str, Any]) -> bool:
+    """Whether a shelf has a log and nothing in the ledger: no worker has begun it, or the ledger was lost."""
+    return row["topic"] == SKU_EVENTS.name and row["ledger"] is None and _waits(row) > 0
 
 
 def _waits(row: dict[str, Any]) -> int:

@@ -92,6 +92,26 @@ def test_records_that_nobody_reads_are_seen(settings: Settings, monkeypatch: pyt
     assert "in partition 2" in found.what
 
 
+@pytest.mark.parametrize(
+    ("begin", "ledger", "level", "lost"),
+    [(0, None, "warn", True), (700, None, "fail", True), (700, 800, "warn", False)],
+)
+def test_a_ledger_that_was_lost_is_told_from_one_that_waits(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, begin: int, ledger: int | None, level: str, lost: bool
+) -> None:
+    """A shelf that knows nothing beside a log of thousands; worse where the log does not go back to its beginning."""
+    topics_admin.create(installation(settings))
+    row = {"topic": "sku-events", "partition": 3, "begin": begin, "ledger": ledger, "end": 9_000, "gone": 0}
+
+    async def standing(_settings: Settings) -> list[dict[str, object]]:
+        return [row]
+
+    monkeypatch.setattr(checks, "standing", standing)
+    monkeypatch.setattr(checks, "STILL_S", 0.0)
+    [found] = checks.reading(settings)
+    assert (found.level, "restock ledger rebuild" in found.hint) == (level, lost)
+
+
 def test_the_exit_code_and_json_say_whether_something_fails(
     settings: Settings, neighbours: Neighbours, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
