@@ -121,7 +121,7 @@ def _event(topic: str, value: bytes) -> public.Event | Refusal:
     if not isinstance(kind, str):
         if kind is None:
             return refusal(Reason.MISSING_FIELD, "type: is null" if "type" in said else "type: is missing")
-        return refusal(Reason.WRONG_TYPE, f"type: should be a string, not a {_json_kind(kind)}")
+        return refusal(Reason.WRONG_TYPE, f"type: should be a string, not a JSON {_json_kind(kind)}")
     model = public.Tick if kind == TICK else public.INCOMING[topic].get(kind)
     if model is None:
         return refusal(Reason.UNKNOWN_TYPE, f"type: {kind[:100]!r} is none of {', '.join(public.INCOMING[topic])}")

@@ -62,6 +62,8 @@ def _words(error: Any) -> str:
         return "is missing"
     if error["input"] is None:
         return "is null"
+    if _is_beyond_double(error):
+        return "is a number out of bounds"
     message: str = error["msg"]
     return message[:1].lower() + message[1:]
 
@@ -72,4 +74,11 @@ def _reason(error: Any) -> Reason:
         return Reason.MISSING_FIELD
     if kind in ("bad_quantity", "bad_time", "bad_value"):
         return Reason(kind)
+    if _is_beyond_double(error):
+        return Reason.BAD_QUANTITY if error["loc"][-1] == "quantity" else Reason.BAD_VALUE
     return Reason.WRONG_TYPE if kind.endswith("_type") else Reason.BAD_VALUE
+
+
+def _is_beyond_double(error: Any) -> bool:
+    """Whether it is an integer of hundreds of digits: a JSON number, though pydantic calls it none."""
+    return error["type"] == "float_type" and isinstance(error["input"], int) and not isinstance(error["input"], bool)

@@ -23,7 +23,7 @@ CASES: list[tuple[bytes | None, Reason, str]] = [
     (placed(type='"order.lost"'), Reason.UNKNOWN_TYPE, "order.placed"),
     (b"{}", Reason.MISSING_FIELD, "type: is missing"),
     (placed(type="null"), Reason.MISSING_FIELD, "type: is null"),
-    (placed(type="7"), Reason.WRONG_TYPE, "type: should be a string, not a number"),
+    (placed(type="7"), Reason.WRONG_TYPE, "type: should be a string, not a JSON number"),
     (placed(event_id="null"), Reason.MISSING_FIELD, "event_id: is null"),
     (placed(event_id="7"), Reason.WRONG_TYPE, "event_id: "),
     (placed(event_id='""'), Reason.BAD_VALUE, "event_id: "),
@@ -38,6 +38,8 @@ CASES: list[tuple[bytes | None, Reason, str]] = [
     (with_line(quantity="0.0005"), Reason.BAD_QUANTITY, "lines[0].quantity: must have at most three decimals"),
     (with_line(quantity="1e10"), Reason.BAD_QUANTITY, "lines[0].quantity: must lie between"),
     (with_line(quantity="9" * 30), Reason.BAD_QUANTITY, "lines[0].quantity: "),
+    (with_line(quantity="9" * 400), Reason.BAD_QUANTITY, "lines[0].quantity: is a number out of bounds"),
+    (with_line(unit_price="9" * 400), Reason.BAD_VALUE, "lines[0].unit_price: is a number out of bounds"),
     (with_line(unit_price="-1"), Reason.BAD_VALUE, "lines[0].unit_price: "),
     (b"x" * 3000, Reason.TOO_LARGE, "3,000 bytes; at most 2,048"),
 ]
