@@ -18,7 +18,8 @@ def add_parser(subparsers: Any) -> None:
         "Run a small shop on an embedded broker and ledger, and watch it.",
         "restock demo --seconds 30",
         more="""Four weeks pass in ten seconds, then an hour a second. RESTOCK_BROKERS and RESTOCK_REDIS_URL, where they
-        are set, name real ones to use instead. Exit code 1 where no order was processed or no alert came out.""",
+        are set, name real ones to use instead; what it makes there, in a namespace of its own, stays. Exit code 1 where
+        no order was processed or no alert came out.""",
     )
     parser.add_argument("--seconds", type=float, default=0.0, help="stop after this many seconds; 0: at Ctrl-C")
     parser.add_argument("--seed", type=int, default=1, help="the shop's random numbers (default 1)")
