@@ -279,13 +279,14 @@ def reading(settings: Settings) -> Iterator[Finding]:
     except Away:  # as `broker` says
         return
     before = asyncio.run(standing(settings))
-    if gone := [f"{row['gone']:,} of {row['topic']} partition {row['partition']}" for row in before if row["gone"]]:
-        what = f"records were deleted before they were read: {', '.join(gone)}"
+    gone = [row for row in before if row["gone"] and row["ledger"] is not None]
+    if gone:
+        told = [f"{row['gone']:,} of {row['topic']} partition {row['partition']}" for row in gone]
+        what = f"records were deleted before they were read: {', '.join(told)}"
         yield Finding("fail", "reading", what, "`restock ledger accept-loss` goes on behind them")
-    if lost := [row for row in before if _forgotten(row) and row["begin"] > 0]:
+    if lost := [row for row in before if row["gone"] and row["ledger"] is None]:
         told = [f"shelf {row['partition']} is empty, and its log begins at {row['begin']:,}" for row in lost]
-        what = f"{', '.join(told)}: what was before is nowhere, and a worker would begin without it"
-        yield Finding("fail", "reading", what, LOST_HINT)
+        yield Finding("fail", "reading", f"{', '.join(told)}: no worker starts without what was before", LOST_HINT)
         return
     if not any(_waits(row) for row in before):
         yield Finding("ok", "reading", "everything published was read")

@@ -153,7 +153,10 @@ def _row(settings: Settings, consumer: Any, topic: str, partition: int, at: int 
         raise Away(
             f"cannot ask where {where.topic} ends", str(error), "check RESTOCK_BROKERS; see `restock doctor`"
         ) from error
-    gone = max(0, begin - at) if at is not None else 0
+    # the sources' logs were there before us; ours we read from its first record, so that a shelf without a place lacks
+    # what is gone of it
+    read = 0 if at is None and topic == SKU_EVENTS.name else at
+    gone = 0 if read is None else max(0, begin - read)
     state = f"{gone:,} records are gone" if gone else "not begun" if at is None else f"{max(end - at, 0):,} to read"
     return {
         "topic": topic,

@@ -138,9 +138,9 @@ class Planner:
         self._relayed_s = self._polled_s = self._looked_s = 0.0
         self._paces = {False: Pace(), True: Pace()}  # of slices that only send positions, that close days
 
-    async def positions(self, shelves: Sequence[int]) -> dict[int, int | None]:
+    async def positions(self, shelves: Sequence[int]) -> dict[int, int]:
         """Take these shelves: fence older owners, load state, start relays; where to read on."""
-        found: dict[int, int | None] = {}
+        found: dict[int, int] = {}
         for number in shelves:
             await self._drop(number, drain=False)
             held = await self._ledger.acquire(number)
@@ -149,7 +149,8 @@ class Planner:
             relay = Relay(self._ledger, self._publisher, held, partial(self._relay_failed, held))
             self.owned[number] = Owned(held, shelf, relay)
             await relay.start()
-            found[number] = None if held.place.offset < 0 else held.place.offset
+            # one that was never begun reads from the log's very first record: where that is gone, so is what it was
+            found[number] = max(held.place.offset, 0)
             gc.freeze()  # a million rows live as long as the shelf: a full collection would walk them for 0.3 s
             said = {"event": "shelf_taken", "partition": number, "offset": found[number]}
             log.info("holding shelf %d from offset %s, %d rows", number, found[number], shelf.n, extra=said)

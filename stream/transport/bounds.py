@@ -18,7 +18,8 @@ def check_in_log(tp: TP, at: int, begin: int, end: int) -> None:
     if at < begin:
         raise RecordsGone(
             f"{begin - at:,} records of {tp.topic} partition {tp.partition} were deleted before they were read",
-            f"the ledger's offset is {at:,}, the log begins at {begin:,}",
+            f"the ledger's offset is {at:,}, the log begins at {begin:,}"
+            + ("" if at else ": nothing was kept of it, or the ledger was lost"),
             GONE_HINT,
         )
     if at > end:

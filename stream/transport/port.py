@@ -7,7 +7,7 @@ partition by partition cost 270 ms at the median where one answer a poll cost 45
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
@@ -115,8 +115,11 @@ class IntakeWork(Protocol):
 class PlannerWork(Protocol):
     """What the transport's planner agent drives; partitions are shelves."""
 
-    async def positions(self, shelves: Sequence[int]) -> dict[int, int | None]:
-        """Take these shelves (fence older owners, load state) and say where to read on; None: from the beginning."""
+    async def positions(self, shelves: Sequence[int]) -> Mapping[int, int | None]:
+        """Take these shelves (fence older owners, load state) and say where to read on; None: from the beginning.
+
+        The planner says 0 of a shelf that was never begun, so that a log whose beginning is gone is refused.
+        """
         ...
 
     async def poll(self, batches: Sequence[Batch]) -> Sequence[int]:

@@ -101,7 +101,8 @@ def test_a_ledger_that_was_lost_is_told_from_one_that_waits(
 ) -> None:
     """A shelf that knows nothing beside a log of thousands; worse where the log does not go back to its beginning."""
     topics_admin.create(installation(settings))
-    row = {"topic": "sku-events", "partition": 3, "begin": begin, "ledger": ledger, "end": 9_000, "gone": 0}
+    gone = begin if ledger is None else 0
+    row = {"topic": "sku-events", "partition": 3, "begin": begin, "ledger": ledger, "end": 9_000, "gone": gone}
 
     async def standing(_settings: Settings) -> list[dict[str, object]]:
         return [row]

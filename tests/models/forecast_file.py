@@ -8,6 +8,7 @@ NAME is a key of SETS. --back N makes origins N periods earlier (a part of histo
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from models.demand.backtest import forecast_history
 from models.demand.panel import Panel, panel
 from models.demand.trees import NightlyTrees
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+DATA = Path(os.environ.get("RESTOCK_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
 WEEK_ONE = pd.Timestamp("2000-01-03")  # ordinal weeks start at a Monday
 COLUMNS = ["q50", "q80", "q90", "q95", "q975", "q99"]
 
@@ -98,7 +99,10 @@ class Loaded:
 def load(name: str, *, plan: bool = True) -> Loaded:
     """Read a shared set; without `plan` nothing is known ahead."""
     source = SETS[name]
-    table = pd.read_parquet(DATA / f"{source.file}.parquet").rename(columns=source.names)
+    path = DATA / f"{source.file}.parquet"
+    if not path.is_file():
+        raise SystemExit(f"no {path}: set RESTOCK_DATA to where the shared data lies")
+    table = pd.read_parquet(path).rename(columns=source.names)
     if "week" in table:
         table["price"] = table.apply(lambda row: row[f"price{int(row.sku)}"], axis=1)
     for week in {"week", "week_idx"} & set(table):

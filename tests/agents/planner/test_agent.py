@@ -56,7 +56,7 @@ def test_a_poll_is_kept_and_published() -> None:
     async def story() -> None:
         ledger, topics = MemoryLedger(), MemoryTopics()
         worker = planner(ledger, topics)
-        assert await worker.positions([0]) == {0: None}
+        assert await worker.positions([0]) == {0: 0}
         assert list(await worker.poll([one_sale()])) == []
         while await worker.idle():
             pass
@@ -307,7 +307,7 @@ def test_a_rolled_back_shelf_is_taken_again() -> None:
         await worker.poll([batch([first])])
         ledger.restore(past)
         assert list(await worker.poll([batch([second])])) == [0]
-        assert await worker.positions([0]) == {0: None}
+        assert await worker.positions([0]) == {0: 0}
         await worker.poll([batch([first, second])])
         assert (await ledger.peek(0, {})).place.offset == 2
         await worker.release([0])
@@ -352,7 +352,7 @@ def test_a_shelf_found_rolled_back_while_its_relay_is_full_is_taken_again() -> N
         worker.owned[0].relay._limits = Limits(waiting_messages=0, note_every_s=0.01)
         again = replace(one_sale(), start=1, next=2, offsets=[1])
         assert list(await worker.poll([again])) == [0]
-        assert await worker.positions([0]) == {0: None}
+        assert await worker.positions([0]) == {0: 0}
         assert list(await worker.poll([one_sale()])) == []
         await worker.release([0])
 
