@@ -200,10 +200,17 @@ DOUBTS = {  # what was found in the file, as a person should hear it before trus
 }
 
 
+NEARLY_EMPTY = 10  # periods a period with sales: one date in another century is simulated all the way there
+
+
 def _say_doubts(history: History) -> None:
     for name, words in DOUBTS.items():
         if history.found.get(name):
             print(f"{history.found[name]:,} records {words}", file=sys.stderr)
+    sold = int((np.nan_to_num(history.units) > 0).any(axis=0).sum())
+    if sold * NEARLY_EMPTY < history.periods:
+        span = f"{history.periods:,} {history.period}s from {history.dates[0]} to {history.dates[-1]}"
+        print(f"something was sold on {sold:,} of {span}: is a date wrong?", file=sys.stderr)
 
 
 def _plain(value: Any) -> Any:

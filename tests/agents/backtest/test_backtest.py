@@ -226,6 +226,18 @@ def test_what_a_file_has_that_nobody_expects_is_said(tmp_path: Path, capsys: pyt
     assert (found["unreadable_records_left_out"], found["records_added_to_another"]) == (1, 1)
 
 
+def test_a_date_far_from_the_others_is_told_before_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is a slip of the pen, or hours of simulating nothing."""
+    days = [f"2024-01-{day:02d},a,{day % 3 + 1}" for day in range(1, 31)]
+    file = tmp_path / "demand.csv"
+    for last, told in (("2024-02-01,a,1", False), ("2025-02-01,a,1", True)):
+        file.write_text("\n".join(["date,sku,units", *days, last]) + "\n")
+        assert backtest("--demand", file, "--out", tmp_path, "--horizons", "2") == 0
+        said = capsys.readouterr().err
+        words = "something was sold on 31 of 398 days from 2024-01-01 to 2025-02-01: is a date wrong?"
+        assert (words in said) == told, said
+
+
 def test_where_to_write_is_looked_at_before_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Hours of folding are not lost for want of a directory."""
     file = table(tmp_path / "demand.parquet", demand(2, 30, 1))
