@@ -118,8 +118,8 @@ def require_text(path: Path, encoding: str = "utf-8") -> None:
 def shown(names: Sequence[str]) -> str:
     """Names of columns, the first of many.
 
-    >>> shown(["sku", "units"]), shown([str(n) for n in range(1941)])[-19:]
-    ('sku, units', '19 and 1,921 more')
+    >>> shown(["sku", "units"]), shown([str(n) for n in range(1941)])[-18:]
+    ('sku, units', ' 19 and 1,921 more')
     """
     more = len(names) - NAMES_SHOWN
     return ", ".join(names[:NAMES_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
