@@ -11,6 +11,11 @@ from types import FrameType
 Handler = Callable[[int, FrameType | None], object]
 
 
+def end_like_ctrl_c() -> None:
+    """From here on SIGTERM is what SIGINT is: what was begun is told whole, what was started is stopped."""
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+
+
 @contextmanager
 def interrupts_noted() -> Iterator[Callable[[], bool]]:
     """Gives whether there was a SIGINT, which stays a KeyboardInterrupt. Off the main thread none is noted."""

@@ -25,6 +25,7 @@ from agents.commands.doctor import Finding, Level
 from agents.commands.ledger import standing
 from agents.installation import installation
 from agents.planner.keeping import MOVING
+from agents.replay.formats.reading import shown
 from agents.settings import Settings
 from stream import kafka_address
 from stream.errors import Away
@@ -40,7 +41,7 @@ ANSWER_S = 10.0
 SKEW_WARN_MS = 1_000  # marks follow the wall clock to about a second
 SKEW_FAIL_MS = 60_000  # half the default lateness: events of a well-timed till would be late
 SNAPSHOT_OLD_MS = 26 * 3_600_000  # one a day, and two hours to take it
-NAMES_SHOWN = 10
+NAMESPACES_SHOWN = 10
 LOST_HINT = 'Was the ledger lost? `restock ledger rebuild` before a worker starts: runbook, "Redis lost"'
 STILL_S = 3.0  # a worker polls many times a second; a long poll takes a second or two
 OLDEST_REDIS = (6, 2)
@@ -82,8 +83,7 @@ def _hint_of_missing(settings: Settings, missing: int) -> str:
     others = topics_admin.namespaces(settings.brokers) if missing == len(TOPICS) else []
     if len(others) == 0:
         return "restock topics create"
-    more = f" and {len(others) - NAMES_SHOWN:,} more" if len(others) > NAMES_SHOWN else ""
-    there = ", ".join(others[:NAMES_SHOWN]) + more
+    there = shown(others, NAMESPACES_SHOWN)
     return f"if RESTOCK_NAMESPACE={settings.namespace} is meant, restock topics create; the broker has those of {there}"
 
 
@@ -266,7 +266,8 @@ async def _snapshot(settings: Settings) -> tuple[bool, int | None]:
     """Whether a shelf was begun, and when the newest snapshot was taken."""
     ledger = RedisLedger(settings.redis_url, settings.namespace, timeout_s=settings.redis_timeout_ms / 1000)
     try:
-        return await ledger.shelves() != [], await ledger.snapshot_ms()
+        places = [(await ledger.peek(shelf, {})).place for shelf in range(settings.shelves)]
+        return any(place.offset >= 0 for place in places), await ledger.snapshot_ms()
     finally:
         await ledger.close()
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import signal
 from typing import Any
 
 from agents.commands.parsing import add_command
 from agents.settings import Settings
+from agents.stopping import end_like_ctrl_c
 
 
 def add_parser(subparsers: Any) -> None:
@@ -29,5 +29,5 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Run the demo; returns the exit code."""
     from agents.demo.run import run as run_demo  # clients and rich take a moment to import
 
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # ends like Ctrl-C: everything it started is stopped
+    end_like_ctrl_c()
     return run_demo(settings, args.seed, args.seconds)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 from dataclasses import replace
 from datetime import datetime
@@ -14,6 +13,7 @@ from typing import Any
 
 from agents.commands.parsing import add_command
 from agents.settings import Settings
+from agents.stopping import end_like_ctrl_c
 from stream.errors import SetupError
 
 FORMATS = ("orders", "carts", "uci-online-retail", "jd-actions", "rees46")  # a test holds it to formats.catalogue
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Replay the file; exit code 1 where a row sent was neither accepted nor repeated nor refused."""
     from agents.replay import run as replay  # numpy, Arrow and the clients take a moment to import
 
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # ends like Ctrl-C: what it started is stopped
+    end_like_ctrl_c()
     here = _settings(args, settings)
     order = _order(args, here)
     _require_writable(args.report)

@@ -160,7 +160,8 @@ def test_a_ledger_without_a_snapshot_of_today_is_found(settings: Settings) -> No
     async def at(ms: int | None) -> None:
         ledger = RedisLedger(settings.redis_url, settings.namespace)
         if ms is None:
-            await ledger.acquire(0)
+            held = await ledger.acquire(0)
+            assert await ledger.keep([(held, Write(held.place, Place(1), {}))]) == [None]
         else:
             await ledger.note_snapshot(ms)
         await ledger.close()

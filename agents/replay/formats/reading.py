@@ -115,14 +115,14 @@ def require_text(path: Path, encoding: str = "utf-8") -> None:
             ) from wrong
 
 
-def shown(names: Sequence[str]) -> str:
-    """Names of columns, the first of many.
+def shown(names: Sequence[str], most: int = NAMES_SHOWN) -> str:
+    """Names, of columns for instance; of many the first `most`.
 
     >>> shown(["sku", "units"]), shown([str(n) for n in range(1941)])[-18:]
     ('sku, units', ' 19 and 1,921 more')
     """
-    more = len(names) - NAMES_SHOWN
-    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def text(column: pa.Array) -> pa.Array:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import signal
 from pathlib import Path
 from typing import Any
 
 from agents.commands.output import print_json
 from agents.commands.parsing import add_command
 from agents.settings import Settings
+from agents.stopping import end_like_ctrl_c
 from stream.errors import SetupError
 
 _WORLD = (
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Run the shop until its days or seconds are over, or Ctrl-C."""
     from agents.shop.door import run as door
 
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # ends like Ctrl-C: what was begun is told whole
+    end_like_ctrl_c()
     if args.namespace is not None:
         settings = settings.changed(namespace=args.namespace)
     tale = door.run(options_of(args), settings)
