@@ -28,8 +28,10 @@ from stream.transport.port import Batch
 from stream.transport.stamped import Stamped, size_of
 
 FETCH_S = 0.1  # how long one fetch may wait: after it, newly taken partitions are asked for too
-MORE_S = 0.01  # from drain to drain
+MORE_S = 0.005  # from drain to drain
 BRIEF_WAIT_MS = 5  # how long the broker may hold a fetch that does not ask for everything
+GATHER_MS = 25  # while records come: how long the broker gathers company for the first of them
+COMING_S = 0.1  # records were drained less than this ago: they come
 
 
 class Records(fetcher.PartitionRecords):  # type: ignore[misc]
@@ -53,22 +55,6 @@ class _Daemon(WorkerThread):  # type: ignore[misc]
         self.daemon = True
 
 
-def _ask(fetcher: Any, actions: Callable[[Any], tuple[Any, ...]], assignment: Any) -> tuple[Any, ...]:
-    """What aiokafka would ask of each node next, and how long (s) it would wait for something to change; mended twice.
-
-    A fetch asks for partitions with nothing unread, one fetch a node at a time. One that asks for quiet partitions
-    alone keeps the busy ones, once they are read, waiting for as long as it may: so it may briefly.
-    When a fetch is done just as something is read, aiokafka looks before its own note of it is gone: it believes the
-    node busy, asks nothing, and waits 0.2 s. So it is to look again at once.
-    """
-    longest = fetcher._fetch_max_wait_ms
-    fetcher._fetch_max_wait_ms = min(longest, BRIEF_WAIT_MS) if fetcher._records else longest
-    fetches, resets, wait_s, *rest = actions(assignment)
-    fetcher._fetch_max_wait_ms = longest
-    missed = len(fetcher._in_flight) > len(fetcher._pending_tasks)
-    return fetches, resets, 0.0 if missed else wait_s, *rest
-
-
 class Thread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
     """The consumer's own thread. `era`, `stamps` and `cursors` are written here only, in one step with their cause."""
 
@@ -78,6 +64,7 @@ class Thread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
         self.era = 0  # grows with every revocation: positions asked for in an older era are not used
         self.stamps: dict[TP, int] = {}
         self.cursors: dict[TP, int] = {}  # taken partitions: where the next batch starts
+        self._drained_s = float("-inf")  # when there was something to drain, by this thread's loop
         super().__init__(*args, **kwargs)
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
@@ -97,7 +84,36 @@ class Thread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
         # costing a millisecond. What is unread is bounded by bytes a partition instead.
         asking = self._ensure_consumer()._fetcher
         asking._prefetch_backoff = BRIEF_WAIT_MS / 1000
-        asking._get_actions_per_node = partial(_ask, asking, asking._get_actions_per_node)
+        asking._get_actions_per_node = partial(self._ask, asking, asking._get_actions_per_node)
+
+    def _ask(self, asking: Any, actions: Callable[[Any], tuple[Any, ...]], assignment: Any) -> tuple[Any, ...]:
+        """What aiokafka would ask of each node next, and how long (s) it would wait for something to change; mended.
+
+        When a fetch is done just as something is read, aiokafka looks before its own note of it is gone: it believes
+        the node busy, asks nothing, and waits 0.2 s. So it is to look again at once.
+        """
+        longest = asking._fetch_max_wait_ms
+        asking._fetch_max_wait_ms, asking._fetch_min_bytes = self._patience(asking, longest)
+        fetches, resets, wait_s, *rest = actions(assignment)
+        asking._fetch_max_wait_ms = longest
+        missed = len(asking._in_flight) > len(asking._pending_tasks)
+        return fetches, resets, 0.0 if missed else wait_s, *rest
+
+    def _patience(self, asking: Any, longest_ms: int) -> tuple[int, int]:
+        """How long (ms) the broker may hold the next fetch, and the bytes with which it answers at once.
+
+        A fetch asks for partitions with nothing unread, one fetch a node at a time. One that asks for quiet partitions
+        alone keeps the busy ones, once they are read, waiting for as long as it may: so it may briefly. While records
+        come the broker gathers them: answered with the first of them, a fetch would leave those behind it to the next.
+        """
+        now_s = self.thread_loop.time()
+        if any(not self._handed(tp.topic, now_s) for tp in asking._records):
+            return min(longest_ms, BRIEF_WAIT_MS), 1
+        return (min(longest_ms, GATHER_MS), MUCH_BYTES) if now_s - self._drained_s < COMING_S else (longest_ms, 1)
+
+    def _handed(self, topic: str, now_s: float) -> bool:
+        """Whether the topic's records come from our own intake just now, so that what was fetched of it may lie."""
+        return any(topic in desk.topics and desk.inbox.handing(now_s) for desk in self.app.desks)
 
     async def fetch(self, desk: Desk, once: bool, push: Callable[[list[Stamped]], None]) -> None:
         """Drain a desk's topics and push what was found: once, or for a while until much waits. Runs in this thread.
@@ -109,6 +125,7 @@ class Thread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
             wanted = {tp for tp in self.cursors if tp.topic in desk.topics}
             parts = await self._drain(wanted, left_s) if wanted else []  # an empty set would fetch from all
             if parts:
+                self._drained_s = self.thread_loop.time()
                 push(parts)
             if once or size_of(parts) + desk.inbox.size_bytes >= MUCH_BYTES:
                 return

@@ -27,15 +27,15 @@ from faust.types import TP, ConsumerMessage
 from stream.errors import Fenced
 from stream.transport.consumer_thread import Thread
 from stream.transport.desk import Desk
-from stream.transport.inbox import MUCH_BYTES
+from stream.transport.inbox import HANDING_S, MUCH_BYTES
 from stream.transport.port import Sent
 from stream.transport.stamped import Stamped
 
 SCHEME = "restock"
 # A poll costs 5 to 10 ms of CPU whatever it brings, and each of intake's makes the planner's dearer: at 1,000 orders/s
-# p99 was 529 ms in two processes with 10 ms from poll to poll, 170 with 25. Large polls follow at once.
-PACE_S = 0.025
-HANDING_S = 0.1  # a desk that is handed its records is fetched for this often: others may write too
+# p99 was 529 ms in two processes with 10 ms from poll to poll, 170 with 25. The broker gathers for so long; this is for
+# what comes otherwise. Large polls follow at once.
+PACE_S = 0.015
 FETCH_BUSY_S = 0.1  # how long a desk without room is left alone if it does not say that it has some
 LOST_MOST = 3  # polls in a row that Faust may lose
 NOTE_S = 4.0  # a commit for lag tools that takes longer is given up, before the next is due (5 s)
@@ -79,7 +79,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
             loop.call_soon_threadsafe(self._came, desk, parts)
 
         while not self.should_stop and not fetcher.should_stop:
-            handing = loop.time() - inbox.handed_s < HANDING_S
+            handing = inbox.handing(loop.time())
             if handing:
                 await set_within(inbox.missed, HANDING_S)
             inbox.missed.clear()

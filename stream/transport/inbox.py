@@ -17,6 +17,7 @@ from stream.transport.port import Batch, Sent
 from stream.transport.stamped import Stamped, size_of
 
 MUCH_BYTES = 64 << 10  # so much is not kept waiting for company
+HANDING_S = 0.1  # a desk that is handed its records is fetched for this often: others may write too
 
 
 class Place(NamedTuple):
@@ -38,6 +39,10 @@ class Inbox:
         self.size_bytes = 0  # of keys and values that wait
         self._places: dict[TP, Place] = {}
         self._parts: dict[TP, Stamped] = {}
+
+    def handing(self, now_s: float) -> bool:
+        """Whether records are handed over just now, by the loop's clock. May be asked from elsewhere."""
+        return now_s - self.handed_s < HANDING_S
 
     def begin(self, tp: TP, stamp: int, at: int) -> None:
         """A partition was sought; what was fetched after it may have said so before."""

@@ -14,12 +14,12 @@ parts of Restock's own, about 4 minutes each:
   close        latency while a day of all 20,000 rows closes
   take-over    the gap in alerts when a worker leaves, joins or dies
   burst        ten times the rated load for a minute
-  scaling      one worker, one split in two processes, two, four
+  scaling      one worker, one split in two and three processes, two, four
   solving      latency while the network agent solves
   rows         1,000 to 1,000,000 rows: cost of an event, day close, restart, memory (up to 30 minutes)
 
-Restock runs as one process (restock), as an intake and a planner (restock-split), and as those without telling
-positions (restock-split-bare), which peers do not do either.
+Restock's worker runs as one process (restock), as an intake and a planner (restock-split), and as an intake and two
+planners (restock-split-2). Peers that can use two cores run so as well (kstreams-...-2, bytewax-2).
 
 One Apache Kafka and one Redis serve all, one contender at a time, on this machine. What the job is and how fair each
 peer is: tests/bench/peers/README.md. Figures are medians of the runs, with the least and the most behind them.
@@ -45,7 +45,7 @@ from tests.bench.race import Field, Run
 US = {
     "restock": (),
     "restock-split": ("--split",),
-    "restock-split-bare": ("--split", "--positions-ms", "0"),
+    "restock-split-2": ("--split", "2"),
 }
 BESIDE = ("throughput", "latency", "network")
 OWN = {  # part -> module of tests.bench, and what it is told
@@ -72,7 +72,7 @@ def main() -> int:
         metavar="PART",
         help="all, or one of the above",
     )
-    parser.add_argument("--orders", type=int, default=400_000, help="orders in the log; slow peers read fewer")
+    parser.add_argument("--orders", type=int, default=200_000, help="orders in the log; slow peers read fewer")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--rate", type=int, default=1_000, help="orders a second, for latency")
     parser.add_argument("--seconds", type=int, default=30, help="how long, for latency")

@@ -162,7 +162,7 @@ class Bench:
         """CPU seconds so far of the worker and of its neighbours, where they are ours."""
         neighbours = {"kafka": getattr(self.kafka, "_child", None), "redis": getattr(self.redis, "_child", None)}
         found = {name: processes.cpu_s(child.pid) for name, child in neighbours.items() if child is not None}
-        return {"worker": self.worker.cpu_s(), **found}
+        return {"worker": self.worker.cpu_s(), **found, "bench": time.process_time()}
 
     def close(self) -> None:
         """End everything."""
@@ -213,6 +213,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--history", type=int, default=60_000, help="orders of the six days before")
     parser.add_argument("--positions-ms", type=int, default=1_000, help="positions at most once in this time a row")
     parser.add_argument("--workers", type=int, default=1, help="how many workers share the partitions")
-    parser.add_argument("--split", action="store_true", help="each worker as two processes: an intake and a planner")
+    parser.add_argument(
+        "--split",
+        type=int,
+        nargs="?",
+        const=1,
+        default=0,
+        metavar="N",
+        help="each worker split: an intake and N planners (1)",
+    )
     parser.add_argument("--json", action="store_true", help="figures as one line of JSON, the last")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the worker")

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,20 +71,24 @@ def streams_jar() -> str:
     return f"{built / 'target' / 'kstreams-1.jar'}:{built / 'libs'}/*"
 
 
-def _streams(*args: str) -> Callable[[Path], list[str]]:
-    return lambda _: ["java", "-Xmx1g", "-cp", streams_jar(), "peer.Main", *args]
+def _streams(*args: str, threads: int = 1) -> Callable[[Path], list[str]]:
+    return lambda _: ["java", "-Xmx1g", f"-Dthreads={threads}", "-cp", streams_jar(), "peer.Main", *args]
 
 
 def _script(name: str, *args: str) -> Callable[[Path], list[str]]:
     return lambda _: [sys.executable, str(HERE / name), *args]
 
 
-def _bytewax(state: Path) -> list[str]:
+def _bytewax(state: Path, run: Sequence[str] = ("bytewax.run",), processes: int = 1) -> list[str]:
     python = environment("bytewax", BYTEWAX)
     recovery = state / "recovery"
     recovery.mkdir(parents=True)
-    subprocess.run([python, "-m", "bytewax.recovery", str(recovery), "1"], check=True)
-    return [python, "-m", "bytewax.run", "-r", str(recovery), "-s", "10", "-b", "0", f"{HERE / 'bytewax_app.py'}:flow"]
+    subprocess.run([python, "-m", "bytewax.recovery", str(recovery), str(processes)], check=True)
+    return [python, "-m", *run, "-r", str(recovery), "-s", "10", "-b", "0", f"{HERE / 'bytewax_app.py'}:flow"]
+
+
+def _bytewax_2(state: Path) -> list[str]:
+    return _bytewax(state, ("bytewax.testing", "-p", "2"), 2)  # a cluster of two processes on one machine
 
 
 def _quix(_: Path) -> list[str]:
@@ -94,12 +98,20 @@ def _quix(_: Path) -> list[str]:
 EOS, ALO = "exactly once", "at least once"
 PEERS = (
     Peer("kstreams-eos", EOS, 1.0, _streams("exactly_once_v2", "nocache"), threads="one stream thread"),
+    Peer(
+        "kstreams-eos-2", EOS, 1.0, _streams("exactly_once_v2", "nocache", threads=2), threads="two stream threads"
+    ),
     Peer("kstreams-alo", ALO, 1.0, _streams("at_least_once", "nocache"), threads="one stream thread"),
     Peer(
         "kstreams-cache", ALO, 1.0, _streams("at_least_once", "cache"), threads="one stream thread",
         latency=_streams("at_least_once", "cache", "30000", "0"),
     ),
+    Peer(
+        "kstreams-cache-2", ALO, 1.0, _streams("at_least_once", "cache", threads=2), threads="two stream threads",
+        latency=_streams("at_least_once", "cache", "30000", "0", threads=2),
+    ),
     Peer("bytewax", ALO, 1.0, _bytewax),
+    Peer("bytewax-2", ALO, 1.0, _bytewax_2, threads="two processes"),
     Peer("pipeline", ALO, 0.4, _script("pipeline.py")),
     Peer("pipeline-rekey", ALO, 0.3, _script("pipeline.py", "--rekey"), ("alerts", "replenishments", "sales")),
     Peer("quix", ALO, 0.25, _quix),

@@ -239,12 +239,13 @@ def must_raise(sold: Counter[str]) -> Counter[str]:
 
 
 def progress(child: Child) -> list[tuple[float, int]]:
-    """(epoch seconds, count) of the lines a peer has printed, from its first above zero."""
-    seen = []
+    """(epoch seconds, count) of the lines a peer has printed, from its first above zero; of all its processes."""
+    seen, counts = [], dict[str, int]()
     for line in child.log.read_text(errors="replace").splitlines():
         parts = line.split()
-        if len(parts) == 3 and parts[0] == "N" and parts[2].isdigit() and int(parts[2]) > 0:
-            seen.append((float(parts[1]), int(parts[2])))
+        if 3 <= len(parts) <= 4 and parts[0] == "N" and parts[2].isdigit() and int(parts[2]) > 0:
+            counts[parts[3] if len(parts) == 4 else ""] = int(parts[2])
+            seen.append((float(parts[1]), sum(counts.values())))
     return seen
 
 

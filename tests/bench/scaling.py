@@ -1,4 +1,4 @@
-"""How throughput grows with workers: one, two and four over the same shelves, and one split in two processes.
+"""How throughput grows with workers: one, two and four over the same shelves, and one split in two and three processes.
 
     python -m tests.bench.scaling                    # 100,000 orders each
     python -m tests.bench.scaling --teams 1,2 --orders 200000
@@ -25,7 +25,8 @@ def measure(bench: Bench, teams: list[str]) -> dict[str, dict[str, Any]]:
     found = {}
     for name in teams:
         say(f"workers: {name} ...")
-        found[name] = run_down(bench, Team(bench.at, int(name.removesuffix("-split")), name.endswith("-split")))
+        workers, _, planners = name.partition("-split-")
+        found[name] = run_down(bench, Team(bench.at, int(workers), int(planners or 0)))
     return found
 
 
@@ -34,7 +35,8 @@ def told(found: dict[str, dict[str, Any]]) -> None:
     first = next(iter(found.values()))
     print(f"\n| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}")
     for name, its in found.items():
-        cells = [name.replace("-split", ", an intake and a planner")]
+        workers, _, planners = name.partition("-split-")
+        cells = [f"{workers}, an intake and {planners} planners" if planners else workers]
         for rate in ("orders_per_s", "warm_orders_per_s"):
             cells += [f"{its[rate]:,}", f"{its[rate] / max(first[rate], 1):.2f}"]
         cells += [f"{its['cpu_s_per_million_orders']:.1f}", f"{its['worker_peak_mb']:,}"]
@@ -47,7 +49,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--orders", type=int, default=100_000, help="orders in the log, each time")
     parser.add_argument(
-        "--teams", default="1,1-split,2,4", help="how many workers, with commas; 1-split: two processes"
+        "--teams",
+        default="1,1-split-1,1-split-2,2,4",
+        help="how many workers, with commas; -split-N: as an intake and N planners",
     )
     add_options(parser)
     parser.set_defaults(history=30_000, spy=None)

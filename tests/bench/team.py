@@ -1,4 +1,4 @@
-"""The workers of a bench, spoken to as one: some of them, each one process or, split, an intake and a planner."""
+"""The workers of a bench, spoken to as one: some of them, each one process or, split, an intake and its planners."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ Worker = list[tuple[Child, int]]  # its processes, each with the port of its web
 
 
 class Team:
-    """`workers` workers of an installation; split, each is two processes."""
+    """`workers` workers of an installation, each one process; or an intake and so many planners."""
 
-    def __init__(self, at: Installation, workers: int = 1, split: bool = False) -> None:
-        self._at, self._workers, self._roles = at, workers, ("intake", "planner") if split else ("both",)
+    def __init__(self, at: Installation, workers: int = 1, planners: int = 0) -> None:
+        self._at, self._workers = at, workers
+        self._roles = ("intake", *["planner"] * planners) if planners else ("both",)
         self._there: list[Worker] = []
 
     def start(self) -> None:
@@ -36,7 +37,7 @@ class Team:
     def leave(self, gently: bool) -> None:
         """The one that came first ends: by SIGTERM, or by `kill -9`."""
         leaving = self._there.pop(0)
-        for child, _ in leaving:  # both processes of one that is split, at once
+        for child, _ in leaving:  # all processes of one that is split, at once
             child.signal(signal.SIGTERM if gently else signal.SIGKILL)
         for child, _ in leaving:
             child.stop()

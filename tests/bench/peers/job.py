@@ -36,7 +36,7 @@ def replenishment(key: str, at: str) -> dict[str, object]:
 
 
 class Meter:
-    """Count with `meter.n += k`; a thread prints it every 0.1 s."""
+    """Count with `meter.n += k`; a thread prints it every 0.1 s, with the process where there are several."""
 
     def __init__(self) -> None:
         self.n = 0
@@ -48,6 +48,6 @@ class Meter:
             n = self.n
             if n != last:
                 # to the descriptor: Faust turns stdout into log lines
-                os.write(1, f"N {time.time():.3f} {n}\n".encode())
+                os.write(1, f"N {time.time():.3f} {n} {os.getpid()}\n".encode())
                 last = n
             time.sleep(0.1)

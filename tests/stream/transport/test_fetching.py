@@ -10,9 +10,10 @@ from typing import Any
 
 from faust.types import TP
 
-from stream.transport.consumer_thread import BRIEF_WAIT_MS, Thread, _ask
+from stream.transport.consumer_thread import BRIEF_WAIT_MS, COMING_S, GATHER_MS, Thread
 from stream.transport.desk import Desk
 from stream.transport.driver import Consumer
+from stream.transport.inbox import HANDING_S, MUCH_BYTES
 from stream.transport.port import Batch
 from stream.transport.stamped import Stamped
 from tests.stream.transport.test_desk import Nothing
@@ -44,34 +45,61 @@ def test_a_batch_and_what_follows_is_the_batch() -> None:
     assert first.then(whole.after(2)) == whole
 
 
-def fetcher(unread: int, in_flight: int, pending: int) -> Any:
+NOW_S = 1000.0
+
+
+def fetcher(unread: Sequence[TP] = (), in_flight: int = 0, pending: int = 0) -> Any:
     return SimpleNamespace(
-        _fetch_max_wait_ms=50, _records=range(unread), _in_flight=range(in_flight), _pending_tasks=range(pending)
+        _fetch_max_wait_ms=50,
+        _fetch_min_bytes=1,
+        _records=dict.fromkeys(unread),
+        _in_flight=range(in_flight),
+        _pending_tasks=range(pending),
     )
 
 
-def asked(it: Any) -> tuple[int, float]:
-    """How long (ms) the broker may hold the fetch, and how long (s) aiokafka waits before it looks again."""
-    held: list[int] = []
+def asked(it: Any, drained_s: float = 0.0, handed_s: float = 0.0) -> tuple[tuple[int, int], float]:
+    """How long (ms) the broker may hold the fetch, and fewer than how many bytes; how long (s) until aiokafka looks."""
+    desk, held = Desk(Orders()), list[tuple[int, int]]()
+    desk.inbox.handed_s = handed_s
+    clock, app = SimpleNamespace(time=lambda: NOW_S), SimpleNamespace(desks=[desk])
+    thread: Any = SimpleNamespace(thread_loop=clock, app=app, _drained_s=drained_s)
+    for name in ("_ask", "_patience", "_handed"):
+        setattr(thread, name, getattr(Thread, name).__get__(thread))
 
     def actions(_: object) -> tuple[object, ...]:
-        held.append(it._fetch_max_wait_ms)
+        held.append((it._fetch_max_wait_ms, it._fetch_min_bytes))
         return ([], {}, 0.2, False, [])
 
-    _, _, wait_s, *_ = _ask(it, actions, None)
+    _, _, wait_s, *_ = thread._ask(it, actions, None)
     assert it._fetch_max_wait_ms == 50
     return held[0], wait_s
 
 
+def test_a_fetch_of_a_quiet_log_is_answered_with_the_first_record() -> None:
+    assert asked(fetcher()) == ((50, 1), 0.2)
+    assert asked(fetcher(), drained_s=NOW_S - COMING_S) == ((50, 1), 0.2)
+
+
+def test_while_records_come_the_broker_gathers_them() -> None:
+    """Answered with the first of them, a fetch would leave those behind it to the next one."""
+    assert asked(fetcher(), drained_s=NOW_S - COMING_S / 2) == ((GATHER_MS, MUCH_BYTES), 0.2)
+
+
 def test_a_fetch_beside_what_is_unread_is_brief() -> None:
     """It asks for the quiet partitions only, and the busy ones must wait for it."""
-    assert asked(fetcher(unread=0, in_flight=0, pending=0)) == (50, 0.2)
-    assert asked(fetcher(unread=2, in_flight=1, pending=1)) == (BRIEF_WAIT_MS, 0.2)
+    assert asked(fetcher([A, B], in_flight=1, pending=1), drained_s=NOW_S) == ((BRIEF_WAIT_MS, 1), 0.2)
+
+
+def test_what_was_handed_over_may_lie_unread() -> None:
+    """Our own intake hands over what it wrote: that a fetch brought it as well is no reason to hurry."""
+    assert asked(fetcher([A]), drained_s=NOW_S, handed_s=NOW_S - HANDING_S / 2)[0] == (GATHER_MS, MUCH_BYTES)
+    assert asked(fetcher([A]), drained_s=NOW_S, handed_s=NOW_S - HANDING_S)[0] == (BRIEF_WAIT_MS, 1)
 
 
 def test_a_fetch_that_is_done_and_still_noted_is_looked_at_again_at_once() -> None:
     """aiokafka forgets a fetch by a callback that may come after it looked: it would wait 0.2 s for nothing."""
-    assert asked(fetcher(unread=0, in_flight=1, pending=0)) == (50, 0.0)
+    assert asked(fetcher(in_flight=1))[1] == 0.0
 
 
 def flowing(desk: Desk, found: Sequence[list[Stamped]]) -> tuple[Any, Thread, list[list[Stamped]]]:

@@ -27,7 +27,7 @@ import org.apache.kafka.streams.processor.api.Record;
 import org.apache.kafka.streams.state.KeyValueStore;
 import org.apache.kafka.streams.state.Stores;
 
-/** The job in Kafka Streams. Arguments: at_least_once|exactly_once_v2 cache|nocache [COMMIT_MS LINGER_MS]. */
+/** The job in Kafka Streams. Arguments: at_least_once|exactly_once_v2 cache|nocache [COMMIT_MS LINGER_MS]. -Dthreads=N */
 public class Main {
   static final int ORDER_QUANTITY = 90;
   static final ObjectMapper JSON = new ObjectMapper();
@@ -117,6 +117,7 @@ public class Main {
     p.put(StreamsConfig.STATE_DIR_CONFIG, System.getenv("PEER_STATE_DIR"));
     p.put(StreamsConfig.PROCESSING_GUARANTEE_CONFIG, args[0]);
     p.put("auto.offset.reset", "earliest");
+    p.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, Integer.getInteger("threads", 1));
     if (args.length > 2) p.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, args[2]);
     if (args.length > 3) p.put(StreamsConfig.producerPrefix("linger.ms"), args[3]);
     if (args[1].equals("cache")) p.put(StreamsConfig.STATESTORE_CACHE_MAX_BYTES_CONFIG, 100L << 20);
