@@ -102,6 +102,7 @@ class App(faust.App):  # type: ignore[misc]
         # of either work, done by us or by others
         sources = sum(config.partition_count(name) for name in SOURCES)
         self.expected = {IntakeDesk.name: sources, PlannerDesk.name: config.partition_count(SKU_EVENTS.name)}
+        self.instance_id, self.fencings = config.instance_id, driver.Fencings()
         self.doomed = asyncio.Event()
         self.reason: BaseException | None = None  # why the process ends, where that is not a signal
         self.leaving = False

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -24,7 +25,7 @@ from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP, ConsumerMessage
 
-from stream.errors import Fenced
+from stream.errors import Fenced, SetupError
 from stream.transport.consumer_thread import Thread
 from stream.transport.desk import Desk
 from stream.transport.inbox import HANDING_S, MUCH_BYTES
@@ -38,6 +39,7 @@ SCHEME = "restock"
 PACE_S = 0.015
 FETCH_BUSY_S = 0.1  # how long a desk without room is left alone if it does not say that it has some
 LOST_MOST = 3  # polls in a row that Faust may lose
+FENCED_MOST, FENCED_S = 8, 10.0  # so many within: two of one name take each other's shelves five times a second
 NOTE_S = 4.0  # a commit for lag tools that takes longer is given up, before the next is due (5 s)
 LAST_NOTE_S = 1.0  # the same while somebody waits for our partitions
 
@@ -237,8 +239,11 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
             return None
 
     async def _rejoin(self, desk: Desk, why: Fenced) -> None:
-        log.warning("fenced, joining the group anew: %s", why)
         desk.fenced = True
+        if self.app.instance_id is not None and self.app.fencings.many(asyncio.get_running_loop().time()):
+            self.app.doom(_namesakes(self.app.instance_id, why))
+            return
+        log.warning("fenced, joining the group anew: %s", why)
         await self.in_thread(_call(self._thread.rejoin))
 
     async def at_end(self, desk: Desk) -> tuple[list[TP], int]:
@@ -311,6 +316,31 @@ async def set_within(event: asyncio.Event, seconds: float) -> None:
 
 async def _call(function: Callable[[], Any]) -> Any:
     return function()
+
+
+def _namesakes(instance_id: str, why: Fenced) -> SetupError:
+    return SetupError(
+        f"another worker is named {instance_id!r} as well: each takes the other's shelves again and again",
+        f"fenced {FENCED_MOST} times within {FENCED_S:.0f} s; the last time: {why}",
+        "give every worker process a RESTOCK_INSTANCE_ID of its own, or none",
+    )
+
+
+class Fencings:
+    """When somebody else took what we hold."""
+
+    def __init__(self) -> None:
+        self._at_s = deque[float](maxlen=FENCED_MOST)
+
+    def many(self, now_s: float) -> bool:
+        """Note one more, now; whether there were too many of late.
+
+        >>> told = Fencings()
+        >>> [told.many(now_s) for now_s in (0, 9, *range(10, 16), 16)]
+        [False, False, False, False, False, False, False, False, True]
+        """
+        self._at_s.append(now_s)
+        return len(self._at_s) == FENCED_MOST and now_s - self._at_s[0] < FENCED_S
 
 
 class Transport(stock.Transport):  # type: ignore[misc]
