@@ -83,7 +83,8 @@ def forecast_history(
     plan, groups, none = plan_of(panel), groups_of(panel), np.zeros((panel.rows, len(SIGNALS)))
     means, quantiles = [], []
     for t in range((wanted[-1] if wanted else -1) + 1):
-        period, ahead = np.full(panel.rows, t), Ahead(plan[:, t + 1 : t + 1 + max(spans)])
+        period = np.full(panel.rows, t)
+        ahead = Ahead(plan[:, t + 1 : t + 2 + max(spans)])  # one more: the last period may lie before a flag
         carts = none if signals is None else signals[:, t]
         seen = Observation(period, panel.units[:, t], panel.exposure[:, t], asked, plan[:, t], ahead, carts, groups)
         closed = family.close(state, shared, seen)

@@ -72,8 +72,9 @@ class Online:
         names, guests = PlanNames(self.plan), len(self.guests)
         setting = learning.Setting(names, self.season, self.year, guests)
         columns, features = names.columns, setting.features
-        row = places.row_type(self.season, len(names.prices), columns, guests, features, self.slots)
-        told = places.told_type(columns, guests, features, len(self.slots))
+        flags = len(names.flags)
+        row = places.row_type(self.season, len(names.prices), columns, flags, guests, features, self.slots)
+        told = places.told_type(columns, flags, guests, features, len(self.slots))
         shape = places.shape(self.season, row, told)
         for name, value in (("setting", setting), ("row", row), ("told", told), ("_shape", shape)):
             object.__setattr__(self, name, value)

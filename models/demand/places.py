@@ -87,6 +87,8 @@ class Shape(NamedTuple):
     answer_more: int
     answer_weight: int
     plan_past: int
+    flags: int
+    flag_before: int
     head: int
     head_words: int
     pending: int
@@ -109,7 +111,7 @@ def quantiles_of(kept: npt.NDArray[np.uint16]) -> Floats:
 
 
 def row_type(
-    season: int, prices: int, columns: int, guests: int, features: int, slots: tuple[int, ...]
+    season: int, prices: int, columns: int, flags: int, guests: int, features: int, slots: tuple[int, ...]
 ) -> np.dtype[Any]:
     """The record of a row."""
     experts = 2 + guests
@@ -164,6 +166,7 @@ def row_type(
             ("answer_more", "<f4", (columns,)),
             ("answer_weight", "<f4", (columns,)),
             ("plan_past", "<f4", (columns,)),
+            ("flag_before", "<f4", (flags,)),
             ("head", head, (len(slots),)),
             ("pending", pending, (sum(slots),)),
             ("guest", guest, (guests,)),
@@ -171,7 +174,7 @@ def row_type(
     )
 
 
-def told_type(columns: int, guests: int, features: int, heads: int) -> np.dtype[Any]:
+def told_type(columns: int, flags: int, guests: int, features: int, heads: int) -> np.dtype[Any]:
     """The record a row tells as it closes."""
     lesson = _even(
         ("taught", "u1"),
@@ -198,7 +201,7 @@ def told_type(columns: int, guests: int, features: int, heads: int) -> np.dtype[
             ("came", "<f4"),
             ("expected", "<f4"),
             ("drift", "<f4", (4,)),
-            ("plan", "<f4", (columns,)),
+            ("plan", "<f4", (columns + 2 * flags,)),
             ("lesson", lesson, (heads,)),
         ]
     )
@@ -224,6 +227,7 @@ def shape(season: int, row: np.dtype[Any], told: np.dtype[Any]) -> Shape:
         season=season,
         prices=int(row["price_sum"].shape[0]),
         columns=int(row["plan_past"].shape[0]),
+        flags=int(row["flag_before"].shape[0]),
         experts=int(head["excess"].shape[0]),
         guests=int(row["guest"].shape[0]),
         heads=int(row["head"].shape[0]),
@@ -234,6 +238,7 @@ def shape(season: int, row: np.dtype[Any], told: np.dtype[Any]) -> Shape:
         answer_more=at("answer_more"),
         answer_weight=at("answer_weight"),
         plan_past=at("plan_past"),
+        flag_before=at("flag_before"),
         head=at("head"),
         head_words=head.itemsize // 4,
         pending=at("pending"),

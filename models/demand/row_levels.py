@@ -66,7 +66,9 @@ MIN_EXPOSURE = 0.05
 YOUNG_PERIODS = 4  # a younger row teaches no plan effect
 OUTLIER_AFTER = 28
 OUTLIER_TIMES = 12.0
-LARGEST_EFFECT = 3.0  # of a logarithm: a plan multiplies demand by 1/20 to 20
+LEAST_USUAL = 0.02  # of a row's largest period: one that sells no more tells little of plans when it sells once again
+LARGEST_EFFECT = 3.0  # of a logarithm
+MOST_WORTH = 20.0  # a plan multiplies demand by 1/20 to 20
 PRICE_KEPT = 0.99
 CHEAPER = -0.05  # of a logarithm: from here on a price counts as a deal
 PLAN_PAST_KEPT = 1.0 - 1.0 / 7.0
@@ -104,6 +106,11 @@ class PlanNames:
     def columns(self) -> int:
         """How many columns the models see."""
         return 2 * len(self.prices) + len(self.flags)
+
+    @property
+    def beside(self) -> int:
+        """How many columns only the shared plan effect sees: each flag's period before and period after."""
+        return 2 * len(self.flags)
 
 
 @piece
@@ -152,18 +159,41 @@ def plan_columns(w: Floats, shape: Shape, planned: Floats, kinds: Ints, columns:
 
 
 @piece
+def beside(
+    shape: Shape, here: Floats, following: Floats, known: bool, kinds: Ints, before: Floats, columns: Floats
+) -> None:
+    """How far a period planned `here` lies just before, and just after, each flag, into `columns` (2 F,).
+
+    `following` (C,) is the plan of the next period, where it is `known`; `before` (F,) are the flags of the last one,
+    and become those of this one. A period that has a flag itself lies beside none of it.
+    """
+    for i in range(shape.flags):
+        kind = kinds[shape.prices + i]
+        now = share_of(here[kind])
+        to_come = share_of(following[kind]) if known else 0.0
+        columns[2 * i], columns[2 * i + 1] = max(to_come - now, 0.0), max(before[i] - now, 0.0)
+        before[i] = now
+
+
+@piece
 def share_of(flag: float) -> float:
     """A flag in 0..1, what is not known as 0."""
     return min(flag, 1.0) if flag > 0 else 0.0
 
 
 @piece
-def multiple(columns: Floats, effect: Floats) -> float:
-    """What a plan multiplies demand by."""
+def multiple(columns: Floats, effect: Floats, first: int) -> float:
+    """What a plan multiplies demand by; its columns' effects are those from `first` on."""
     logged = 0.0
     for i in range(len(columns)):
-        logged = logged + columns[i] * effect[i]
+        logged = logged + columns[i] * effect[first + i]
     return exp_of(max(min(logged, LARGEST_EFFECT), -LARGEST_EFFECT)) if logged != 0 else 1.0
+
+
+@piece
+def both(alone: float, near: float) -> float:
+    """What the plan of a period and that of its neighbours multiply demand by, no more than one of them may."""
+    return max(min(alone * near, MOST_WORTH), 1.0 / MOST_WORTH)
 
 
 @piece
@@ -179,23 +209,33 @@ def week_ratios(w: Floats, shape: Shape, everybody: Floats, ratios: Floats) -> N
 
 @kernel
 def plan_steps(
-    w: Floats, shape: Shape, effect: Floats, kinds: Ints, closure: int, planned: Floats, columns: Floats, worth: Floats
+    w: Floats,
+    shape: Shape,
+    effect: Floats,
+    kinds: Ints,
+    closure: int,
+    planned: Floats,
+    columns: Floats,
+    before: Floats,
+    near: Floats,
+    worth: Floats,
 ) -> int:
     """The plan (A, C) of the periods ahead as the models see it, into `columns` (A, .) and what it multiplies by (A,).
 
-    Returns how many periods are to be looked at: those beyond are like any other.
+    `before` (F,) are the flags of the period that closed, and are written over. Returns how many periods are to be looked at: those beyond are like any other.
     """
-    last = 0
+    last, alone, open_share = 0, 1.0, 1.0
     for step in range(min(len(planned), len(worth))):
         if step > 0 and _same(planned[step], planned[step - 1]):
-            worth[step] = worth[step - 1]
             for i in range(shape.columns):
                 columns[step, i] = columns[step - 1, i]
         else:
             plan_columns(w, shape, planned[step], kinds, columns[step])
-            worth[step] = multiple(columns[step], effect)
-            if closure >= 0:
-                worth[step] *= 1.0 - share_of(planned[step, closure])
+            alone = multiple(columns[step], effect, 0)
+            open_share = 1.0 - share_of(planned[step, closure]) if closure >= 0 else 1.0
+        known = step + 1 < len(planned)
+        beside(shape, planned[step], planned[step + 1 if known else step], known, kinds, before, near)
+        worth[step] = both(alone, multiple(near, effect, shape.columns)) * open_share
         if worth[step] != 1.0 or _any(columns[step]):
             last = step + 1
     return last
@@ -250,14 +290,25 @@ def learn(
     units: float,
     exposure: float,
     planned: Floats,
+    following: Floats,
+    known: bool,
     columns: Floats,
+    before: Floats,
+    near: Floats,
     told: Floats,
 ) -> bool:
-    """Close one period; `told` (words,) gets what it teaches about plans and weekdays. Returns whether it teaches."""
+    """Close one period; `told` (words,) gets what it teaches about plans and weekdays. Returns whether it teaches.
+
+    `following` (C,) is the plan of the next period where it is `known`, `before` (F,) the flags of the last one.
+    """
     count_year(w, units, told)
     plan_columns(w, shape, planned, kinds, columns)
+    beside(shape, planned, following, known, kinds, before, near)
+    for i in range(shape.flags):
+        w[shape.flag_before + i] = before[i]
     seen = exposure > MIN_EXPOSURE and (w[BOUGHT] > 0 or units > 0)
-    worth, place = multiple(columns, effect), period % shape.season
+    worth = both(multiple(columns, effect, 0), multiple(near, effect, shape.columns))
+    place = period % shape.season
     week = ratios[place]
     usual = w[UNITS + MID] / max(w[EXPECTED + MID], 1e-9)
     expected = exposure * week * worth
@@ -267,6 +318,8 @@ def learn(
         w[LARGEST_UNITS] = max(w[LARGEST_UNITS] * 0.9995, units / max(exposure, 0.25))
     teaches = seen and w[SEEN] > YOUNG_PERIODS and usual > 0
     _teach(w, shape, columns, units, usual, exposure, week, worth, teaches, told)
+    for i in range(len(near)):
+        told[PLAN + shape.columns + i] = near[i]
     if seen:
         w[FRACTIONS] = FRACTIONS_KEPT * w[FRACTIONS] + ((1.0 - FRACTIONS_KEPT) if broken else 0.0)
         at = shape.week_expected + place
@@ -342,7 +395,8 @@ def _teach(
         if teaches:
             w[shape.answer_weight + i] += mean * abs(columns[i])
         told[PLAN + i] = columns[i]
-    told[MEAN], told[USUAL_UNITS], told[BELIEVED] = mean, usual, believed
+    told[MEAN], told[BELIEVED] = mean, believed
+    told[USUAL_UNITS] = max(usual, LEAST_USUAL * w[LARGEST_UNITS])
     told[MISSED] = min(missed, 5.0 * mean + 3.0 * max(usual, 1.0))
     told[PLAIN_UNITS] = min(units / worth, 8.0 * believed + 3.0)
 

@@ -76,7 +76,7 @@ class Known(NamedTuple):
     memories: Floats
     edges: Ints  # of the bands
     weeks: Floats  # (season,)
-    effect: Floats  # (columns,)
+    effect: Floats  # (columns + 2 F,)
     cuts: Floats
     drifts: Floats  # (2, GROUPS, 2) of like rows
     year_edges: Floats  # (3, blocks + 1, GROUPS)
@@ -99,6 +99,8 @@ class Desk(NamedTuple):
     columns: Floats  # (periods, columns)
     worth: Floats  # (periods,)
     shares: Floats  # (columns,)
+    before: Floats  # (F,), flags of the period before
+    near: Floats  # (2 F,), how far a period lies before and after each flag
     drifts: Floats  # (2, 2)
     year: Floats  # (3,)
     x: Floats  # (p,)
@@ -122,6 +124,8 @@ def desk(shape: Shape, ahead_periods: int) -> Desk:
         np.zeros((max(1, min(ahead_periods, MOST_AHEAD)), columns)),
         np.zeros(min(ahead_periods, MOST_AHEAD)),
         np.zeros(columns),
+        np.zeros(shape.flags),
+        np.zeros(2 * shape.flags),
         np.zeros((2, 2)),
         np.zeros(3),
         np.zeros(shape.features),
@@ -150,9 +154,11 @@ def close(known: Known, at: Desk, rows: Words, told: Words, seen: Seen) -> None:
         for g in range(2):
             rows.u1[i, GROUP_BYTES + g] = told.u1[i, TOLD_GROUPS + g] = seen.groups[i, g] % GROUPS
         levels.week_ratios(at.w, shape, known.weeks, at.ratios)
+        ahead = seen.ahead[i]
+        _take_flags(shape, rows, i, at, period - 1)
         teaches = levels.learn(
             at.w, shape, known.effect, known.kinds, at.ratios, known.memories, period, units, exposure, seen.plan[i],
-            at.shares, at.teaching,
+            ahead[0] if len(ahead) > 0 else seen.plan[i], len(ahead) > 0, at.shares, at.before, at.near, at.teaching,
         )  # fmt: skip
         levels.learn_signals(at.w, seen.signals[i])
         levels.tell_levels(at.w, at.teaching)
@@ -160,8 +166,8 @@ def close(known: Known, at: Desk, rows: Words, told: Words, seen: Seen) -> None:
         for k in range(TOLD_LEVELS, shape.lesson):
             told.f4[i, k] = at.teaching[k]
         _mature(known, rows, told, i, at, period, units, exposure)
-        _open(known, rows, i, at, period, seen.horizons[i], seen.ahead[i])
         rows.i4[i, LAST] = period
+        _open(known, rows, i, at, period, seen.horizons[i], ahead)
         for k in range(SEEN, shape.head):
             rows.f4[i, k] = at.w[k]
 
@@ -179,6 +185,14 @@ def take(shape: Shape, rows: Words, i: int, at: Desk) -> None:
     """The levels of row `i`, and who is like it."""
     for k in range(SEEN, shape.head):
         at.w[k] = rows.f4[i, k]
+
+
+@piece
+def _take_flags(shape: Shape, rows: Words, i: int, at: Desk, period: int) -> None:
+    """The flags of `period`, if it was the last to close; of another nothing is known."""
+    closed = rows.i4[i, LAST] == period
+    for k in range(shape.flags):
+        at.before[k] = at.w[shape.flag_before + k] if closed else 0.0
 
 
 @piece
@@ -284,7 +298,7 @@ def _open(known: Known, rows: Words, i: int, at: Desk, period: int, horizons: In
         stride = -(-horizon // slots)
         if turn % stride == 0 and at.w[BOUGHT] > 0 and at.w[SEEN] >= FIRST_LESSON_PERIODS:
             if steps < 0:
-                steps = begin(known, rows, i, at, planned)
+                steps = begin(known, rows, i, at, period, planned)
             view, _ = tell(known, rows, i, at, head, period, horizon, steps)
             slot = first + (turn // stride) % slots
             _keep(shape, rows, i, shape.pending + slot * shape.pending_words, period, horizon, view, at)
@@ -315,8 +329,9 @@ def _word(quantile: float) -> int:
 
 
 @piece
-def begin(known: Known, rows: Words, i: int, at: Desk, planned: Floats) -> int:
+def begin(known: Known, rows: Words, i: int, at: Desk, period: int, planned: Floats) -> int:
     """What all horizons of a row share; returns how many periods of its plan there are to look at."""
+    _take_flags(known.shape, rows, i, at, period)
     levels.week_ratios(at.w, known.shape, known.weeks, at.ratios)
     at.buckets[0] = 0
     for kind in range(3):
@@ -324,7 +339,9 @@ def begin(known: Known, rows: Words, i: int, at: Desk, planned: Floats) -> int:
             at.buckets[kind] = rows.u1[i, GROUP_BYTES + kind - 1]
             for k in range(2):
                 at.drifts[kind - 1, k] = known.drifts[kind - 1, at.buckets[kind], k]
-    return levels.plan_steps(at.w, known.shape, known.effect, known.kinds, known.closure, planned, at.columns, at.worth)
+    return levels.plan_steps(
+        at.w, known.shape, known.effect, known.kinds, known.closure, planned, at.columns, at.before, at.near, at.worth
+    )
 
 
 @piece
@@ -426,7 +443,7 @@ def look(
     """
     for i in range(len(period)):
         take(known.shape, rows, i, at)
-        steps = begin(known, rows, i, at, ahead[i])
+        steps = begin(known, rows, i, at, period[i], ahead[i])
         born = at.w[BOUGHT] > 0
         one[i] = levels.middle_rate(at.w) if born else 0.0
         for j in range(horizons.shape[1]):
@@ -491,7 +508,7 @@ def features(
     """What the regression sees of one horizon (n,), into `x` (n, p) in row scales and `scale` (n,) in units."""
     for i in range(len(period)):
         take(known.shape, rows, i, at)
-        steps = begin(known, rows, i, at, ahead[i])
+        steps = begin(known, rows, i, at, period[i], ahead[i])
         span = max(1, min(horizon[i], LONGEST))
         view = see(known, rows, i, at, nearest_head(known.shape, rows, i, span), period[i], span, steps)
         scale[i] = view.scale
@@ -504,8 +521,8 @@ def carriers(known: Known, at: Desk, nothing: Floats, rows: Words, share: Floats
     """At each row's first horizon: experts' shares (n, E), losses (n, E) in units, and how fresh they are (n, E)."""
     for i in range(len(share)):
         take(known.shape, rows, i, at)
-        steps = begin(known, rows, i, at, nothing)
         horizon, period = max(1, _whole(rows.i4[i, known.shape.head + HORIZON])), _whole(rows.i4[i, LAST])
+        steps = begin(known, rows, i, at, period, nothing)
         view, _ = tell(known, rows, i, at, _whole(0), period, horizon, steps)
         usual = known.usual[band_of(known.edges, horizon), view.size] * view.scale
         for e in range(len(at.cost)):

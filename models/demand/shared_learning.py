@@ -112,7 +112,7 @@ class Setting:
 
 def fresh(setting: Setting) -> Shared:
     """What is known before any row closed."""
-    p, k, c = setting.features, len(LEVELS), setting.names.columns
+    p, k, c = setting.features, len(LEVELS), setting.names.columns + setting.names.beside
     prior = np.zeros((k, p))
     prior[:, LEVEL_AT + 1 : LEVEL_AT + LONG + 1] = PRIOR_BLEND
     prior[:, SPREAD_AT] = PRIOR_SPREADS
@@ -181,7 +181,10 @@ def _learn_plan(out: Shared, told: Told, gap: int) -> None:
     weight = np.where(teaches, 1.0 / np.sqrt(np.maximum(told["usual"].astype(np.float64), 1e-9)), 0.0)
     pull, mean = told["missed"] * weight, told["mean"] * weight
     gradient = np.array([total(p * pull) for p in plan])
-    curvature = np.array([[total(p * q * mean) for q in plan] for p in plan])
+    curvature = np.zeros((columns, columns))
+    for i, p in enumerate(plan):
+        for j in range(i + 1):
+            curvature[i, j] = curvature[j, i] = total(p * plan[j] * mean)
     kept = PLAN_KEPT**gap
     out["curvature"] = out["curvature"] * kept + curvature + PLAN_RIDGE * (1.0 - kept) * np.eye(columns)
     out["effect"] = np.clip(out["effect"] + solve(out["curvature"][None], gradient[None])[0], -5.0, 5.0)
