@@ -222,7 +222,8 @@ def plan_steps(
 ) -> int:
     """The plan (A, C) of the periods ahead as the models see it, into `columns` (A, .) and what it multiplies by (A,).
 
-    `before` (F,) are the flags of the period that closed, and are written over. Returns how many periods are to be looked at: those beyond are like any other.
+    `before` (F,) are the flags of the period that closed, and are written over. Returns how many periods are to be
+    looked at: those beyond are like any other.
     """
     last, alone, open_share = 0, 1.0, 1.0
     for step in range(min(len(planned), len(worth))):

@@ -83,11 +83,11 @@ def test_what_is_calibrated_is_what_was_told():
 
 
 def test_only_the_plan_is_read_ahead():
-    """A plan further ahead than the horizon changes nothing; one inside it does."""
+    """A plan further ahead than the period after the horizon changes nothing; one inside it does."""
     units, _, _, promo, _ = shop(3, rows=20, days=80)
     base = forecast_history(panel(units, flags=(promo,)), [7], [60])[0]
     far, near = promo.copy(), promo.copy()
-    far[:, 68:] = 1.0 - far[:, 68:]
+    far[:, 69:] = 1.0 - far[:, 69:]
     near[:, 61:68] = 1.0
     assert forecast_history(panel(units, flags=(far,)), [7], [60])[0].quantiles.tobytes() == base.quantiles.tobytes()
     assert (forecast_history(panel(units, flags=(near,)), [7], [60])[0].mean > base.mean).mean() > 0.8

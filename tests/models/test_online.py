@@ -100,3 +100,35 @@ def test_other_periods(season):
     family = Online(plan=("price",), season=season, year=12 if season == 12 else 52, slots=(2,), guests=())
     c.check_cut_invariance(family, 8, rows=11, periods=30)
     c.check_persists(family, 9)
+
+
+def flagged(rows, days, every, seed=6):
+    """Demand of 20 a day that doubles before a flag and halves after it; the flag (days + ahead, rows, 1) itself."""
+    plan, rng = np.zeros((days + c.AHEAD_PERIODS, rows, 1)), np.random.default_rng(seed)
+    plan[every - 1 :: every] = 1.0
+    here = plan[:, :, 0]
+    rate = np.full((days, rows), 20.0)
+    rate[here[1 : days + 1] > 0] = 40.0
+    rate[1:][here[: days - 1] > 0] = 10.0
+    return rng.poisson(rate).astype(float), plan
+
+
+@pytest.mark.parametrize(("day", "factor"), [(-1, 2.0), (1, 0.5), (4, 1.0)])
+def test_the_days_beside_a_flag_are_known(day, factor):
+    """What the day before a promotion or holiday brings, and the one after, is learnt and told: x 2 and x 1/2 here."""
+    family, every = Online(plan=("holiday",), slots=(2,), guests=()), 11
+    units, plan = flagged(30, 400, every)
+    closed = 36 * every - 1 + day  # so many periods: the next is the one asked for
+    world = c.World(units[:closed], np.ones((closed, 30)), np.ones((30, 1), int), plan)
+    told = c.look(family, world, *c.run(family, world)).mean_sum_units[:, 0]
+    assert abs(np.median(told) / (20.0 * factor) - 1.0) < 0.1
+
+
+def test_a_row_that_has_nearly_died_moves_no_plan_effect():
+    """One unit of a row that sold nothing for months, on the day of a flag, says nothing of what the flag brings."""
+    family, rows, days = Online(plan=("holiday",), slots=(2,), guests=()), 8, 300
+    units = np.random.default_rng(7).poisson(20.0, (days, rows)).astype(float)
+    plan = np.zeros((days + c.AHEAD_PERIODS, rows, 1))
+    units[60:, 0], units[280, 0], plan[280] = 0.0, 1.0, 1.0
+    _, shared = c.run(family, c.World(units, np.ones((days, rows)), np.full((rows, 1), 7), plan))
+    assert (np.abs(shared["effect"]) < 0.2).all()
