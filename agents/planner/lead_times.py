@@ -209,8 +209,11 @@ class LeadTimes:
 
     def learnt(self, pool: int) -> Learnt:
         """Where a pool's lead time comes from."""
-        key, group = self.keys[pool], self._of[pool, 0]
-        if not self.used or self._sums[group, 0] < ENOUGH * WHOLE:
+        key = self.keys[pool]
+        if not self.any:  # a fiftieth of a decision less, where nothing is learnt yet
+            return Learnt(key.lead_days, key.lead_days_sd, key, 0, 0)
+        group = self._of[pool, 0]
+        if self._sums[group, 0] < ENOUGH * WHOLE:
             return Learnt(key.lead_days, key.lead_days_sd, key, 0, 0)
         overdue = int(self._overdue[group])
         receipts = round((int(self._sums[group, 0]) - overdue) / WHOLE)
