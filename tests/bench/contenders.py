@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,6 @@ class Peer:
     share: float
     command: Callable[[Path], list[str]]  # of a directory for its state
     topics: tuple[str, ...] = ("alerts", "replenishments")
-    threads: str = "one process"
     orders_counted: bool = False  # it counts orders, not lines
     latency: Callable[[Path], list[str]] | None = None  # set for latency, where that differs
 
@@ -79,16 +78,18 @@ def _script(name: str, *args: str) -> Callable[[Path], list[str]]:
     return lambda _: [sys.executable, str(HERE / name), *args]
 
 
-def _bytewax(state: Path, run: Sequence[str] = ("bytewax.run",), processes: int = 1) -> list[str]:
-    python = environment("bytewax", BYTEWAX)
-    recovery = state / "recovery"
-    recovery.mkdir(parents=True)
-    subprocess.run([python, "-m", "bytewax.recovery", str(recovery), str(processes)], check=True)
-    return [python, "-m", *run, "-r", str(recovery), "-s", "10", "-b", "0", f"{HERE / 'bytewax_app.py'}:flow"]
+def _bytewax(processes: int) -> Callable[[Path], list[str]]:
+    """One process; or a cluster of several on this machine."""
+    run = ["bytewax.run"] if processes == 1 else ["bytewax.testing", "-p", str(processes)]
 
+    def command(state: Path) -> list[str]:
+        python = environment("bytewax", BYTEWAX)
+        recovery = state / "recovery"
+        recovery.mkdir(parents=True)
+        subprocess.run([python, "-m", "bytewax.recovery", str(recovery), str(processes)], check=True)
+        return [python, "-m", *run, "-r", str(recovery), "-s", "10", "-b", "0", f"{HERE / 'bytewax_app.py'}:flow"]
 
-def _bytewax_2(state: Path) -> list[str]:
-    return _bytewax(state, ("bytewax.testing", "-p", "2"), 2)  # a cluster of two processes on one machine
+    return command
 
 
 def _quix(_: Path) -> list[str]:
@@ -97,21 +98,21 @@ def _quix(_: Path) -> list[str]:
 
 EOS, ALO = "exactly once", "at least once"
 PEERS = (
-    Peer("kstreams-eos", EOS, 1.0, _streams("exactly_once_v2", "nocache"), threads="one stream thread"),
+    Peer("kstreams-eos", EOS, 1.0, _streams("exactly_once_v2", "nocache")),
     Peer(
-        "kstreams-eos-2", EOS, 1.0, _streams("exactly_once_v2", "nocache", threads=2), threads="two stream threads"
+        "kstreams-eos-2", EOS, 1.0, _streams("exactly_once_v2", "nocache", threads=2)
     ),
-    Peer("kstreams-alo", ALO, 1.0, _streams("at_least_once", "nocache"), threads="one stream thread"),
+    Peer("kstreams-alo", ALO, 1.0, _streams("at_least_once", "nocache")),
     Peer(
-        "kstreams-cache", ALO, 1.0, _streams("at_least_once", "cache"), threads="one stream thread",
+        "kstreams-cache", ALO, 1.0, _streams("at_least_once", "cache"),
         latency=_streams("at_least_once", "cache", "30000", "0"),
     ),
     Peer(
-        "kstreams-cache-2", ALO, 1.0, _streams("at_least_once", "cache", threads=2), threads="two stream threads",
+        "kstreams-cache-2", ALO, 1.0, _streams("at_least_once", "cache", threads=2),
         latency=_streams("at_least_once", "cache", "30000", "0", threads=2),
     ),
-    Peer("bytewax", ALO, 1.0, _bytewax),
-    Peer("bytewax-2", ALO, 1.0, _bytewax_2, threads="two processes"),
+    Peer("bytewax", ALO, 1.0, _bytewax(1)),
+    Peer("bytewax-2", ALO, 1.0, _bytewax(2)),
     Peer("pipeline", ALO, 0.4, _script("pipeline.py")),
     Peer("pipeline-rekey", ALO, 0.3, _script("pipeline.py", "--rekey"), ("alerts", "replenishments", "sales")),
     Peer("quix", ALO, 0.25, _quix),

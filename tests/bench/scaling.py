@@ -36,7 +36,7 @@ def told(found: dict[str, dict[str, Any]]) -> None:
     print(f"\n| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}")
     for name, its in found.items():
         workers, _, planners = name.partition("-split-")
-        cells = [f"{workers}, an intake and {planners} planners" if planners else workers]
+        cells = [f"{workers}, an intake and planners: {planners}" if planners else workers]
         for rate in ("orders_per_s", "warm_orders_per_s"):
             cells += [f"{its[rate]:,}", f"{its[rate] / max(first[rate], 1):.2f}"]
         cells += [f"{its['cpu_s_per_million_orders']:.1f}", f"{its['worker_peak_mb']:,}"]

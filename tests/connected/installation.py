@@ -158,6 +158,13 @@ class Installation:
             assert time.monotonic() < deadline, f"not drained within {seconds:.0f} s: {why}\n{self.logs()}"
             time.sleep(0.5)
 
+    def until(self, true: Callable[[], bool], what: str, seconds: float = AWAIT_S) -> None:
+        """Return when it is true; fail, with the workers' logs, where it is not within `seconds`."""
+        deadline = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}\n{self.logs()}"
+            time.sleep(0.1)
+
     def dump(self, shelf: int) -> dict[str, dict[bytes, bytes]]:
         """Every state key of a shelf."""
 

@@ -6,8 +6,7 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +70,6 @@ def command(at: Installation, *words: str, code: int = 0, **env: str) -> list[di
     return [json.loads(line) for line in ran.stdout.splitlines()]
 
 
-def until(true: Callable[[], bool], at: Installation, what: str) -> None:
-    deadline = time.monotonic() + AWAIT_S
-    while not true():
-        assert time.monotonic() < deadline, f"{what}\n{at.logs()}"
-        time.sleep(0.2)
-
-
 def told(at: Installation) -> list[tuple[str, str]]:
     """(ce_type's last word, transfer_id) of every message in `transfers`."""
     messages = [record for shelf in range(2) for record in at.read("transfers", shelf)]
@@ -121,7 +113,7 @@ def test_leaders_killed_in_the_midst_of_a_plan_tell_it_once_and_whole(at: Instal
     )  # fmt: skip
     for step, n in ((25, 2), (26, 3)):
         doomed = at.start("tests.connected.crashing", str(step), str(n))
-        until(lambda one=doomed: not one.alive(), at, f"the leader dies at step {step}")
+        at.until(lambda one=doomed: not one.alive(), f"the leader dies at step {step}")
     halfway = command(at, "rebalance", "status")[0]
     assert 0 < halfway["told"] < halfway["proposed"] == SKUS
     at.start()

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -71,10 +70,7 @@ class Shop:
 
     def await_(self, true: Callable[[], bool], what: str) -> None:
         """Wait for it."""
-        deadline = time.monotonic() + 180  # a join takes seconds on quiet cores
-        while not true():
-            assert time.monotonic() < deadline, f"{what}\n{self.at.logs()}"
-            time.sleep(0.1)
+        self.at.until(true, what, 180)  # a join takes seconds on quiet cores
 
     def upgrade(self, *words: str) -> tuple[int, str]:
         """`restock upgrade` of the newer release."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -12,7 +10,7 @@ import pytest
 from stream.local.child import free_port
 from tests import servers
 from tests.connected import laws, traffic
-from tests.connected.installation import AWAIT_S, Installation
+from tests.connected.installation import Installation
 from tests.kafka import Broker
 
 pytestmark = pytest.mark.kafka
@@ -51,19 +49,12 @@ def test_of_two_workers_of_one_name_one_ends_and_says_why(
     at = Installation(kafka.bootstrap, redis_server.url, tmp_path, instance_id="worker-0")
     try:
         twins = [at.start()]
-        _await(lambda: "holding shelf 3" in twins[0].tail(10_000), at)
+        at.until(lambda: "holding shelf 3" in twins[0].tail(10_000), "the first holds all shelves")
         twins.append(at.start())
-        _await(lambda: not all(twin.alive() for twin in twins), at)
+        at.until(lambda: not all(twin.alive() for twin in twins), "one of them ends")
         ended, left = sorted(twins, key=lambda twin: twin.alive())
         assert left.alive()
         assert "another worker is named 'worker-0' as well" in ended.tail()
         assert ended.stop() == 2
     finally:
         at.stop()
-
-
-def _await(true: Callable[[], bool], at: Installation) -> None:
-    deadline = time.monotonic() + AWAIT_S
-    while not true():
-        assert time.monotonic() < deadline, at.logs()
-        time.sleep(0.2)

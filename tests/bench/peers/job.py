@@ -36,7 +36,7 @@ def replenishment(key: str, at: str) -> dict[str, object]:
 
 
 class Meter:
-    """Count with `meter.n += k`; a thread prints it every 0.1 s, with the process where there are several."""
+    """Count with `meter.n += k`; a thread prints it every 0.1 s, with its process, as there may be several."""
 
     def __init__(self) -> None:
         self.n = 0
