@@ -20,7 +20,7 @@ from stream.events.partition import shelf_of
 from tests import servers
 from tests.connected import laws
 from tests.connected.installation import AWAIT_S, Installation
-from tests.connected.test_network import command, publish, until
+from tests.connected.test_network import command, publish
 from tests.connected.traffic import DAY_MS, HOUR_MS, START_MS, Source
 from tests.kafka import Broker
 
@@ -74,7 +74,7 @@ def test_a_leader_killed_in_the_midst_of_telling_is_gone_on_from(at: Installatio
         env={**os.environ, **at.env}, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     doomed = at.start("tests.connected.crashing", "25", "1")
-    until(lambda: not doomed.alive(), at, "the leader dies before it notes what it told")
+    at.until(lambda: not doomed.alive(), "the leader dies before it notes what it told")
     at.start()
     out, _ = ask.communicate(timeout=AWAIT_S)
     assert ask.returncode == 0, out + at.logs()
