@@ -17,6 +17,8 @@ from agents.planner.row import shift_of
 from agents.planner.shelf import Rows, Shelf
 from models.demand.compiled import kernel
 
+STAND_FROM = 2  # the version from which a closing leaves alone what only stands: it grew older at its timer's time
+
 Bools = npt.NDArray[np.bool_]
 Records = npt.NDArray[np.void]
 
@@ -32,7 +34,8 @@ def unsettled(shelf: Shelf, rows: Rows, closing: bool = False) -> Bools:
     may = np.zeros(len(rows), np.bool_)
     config = shelf.config
     state = (shelf.hot, shelf.policy, shelf.inbound, shelf.outbound, shelf.guard)
-    _unsettled(*state, rows, shelf.live, config.silent, config.hysteresis, closing, may)
+    stand = shelf.version >= STAND_FROM
+    _unsettled(*state, rows, shelf.live, config.silent, config.hysteresis, closing, stand, may)
     return may
 
 
@@ -98,11 +101,11 @@ def _clears(h: Any) -> bool:
 
 
 @kernel
-def _closes(h: Any, policy: Any, orderable: bool, position: int) -> bool:
+def _closes(h: Any, policy: Any, orderable: bool, position: int, stand: bool) -> bool:
     """Whether a closing may withdraw, clear, or order where that waits for its day: as `row.Row.reviews`."""
     if h["proposed"] > 0 and (position > h["reorder_point"] or not orderable):
         return True
-    if h["alerting"] > 0 and _clears(h):
+    if h["alerting"] > 0 and (_clears(h) or not stand):
         return True
     if not orderable or policy["periodic"] == 0 or h["day"] % max(np.int64(policy["review_days"]), 1) != 0:
         return False
@@ -121,6 +124,7 @@ def _unsettled(
     silent: bool,
     share: float,
     closing: bool,
+    stand: bool,
     may: Bools,
 ) -> None:
     """While lo < available < hi, `settle` would do nothing."""
@@ -140,4 +144,4 @@ def _unsettled(
         if live:
             off = not silent and (((h["on_hand"] < 0) != (_severity(h, _OFF) > 0)) or h["count_off_day"] > 0)
             may[i] = off or available <= lo or available >= hi
-            may[i] |= closing and _closes(h, policy, orderable, available + coming + moving)
+            may[i] |= closing and _closes(h, policy, orderable, available + coming + moving, stand)

@@ -24,10 +24,11 @@ from agents.planner.guests import MOST_TIMES
 from agents.refit import fit
 from agents.shop.config import Config
 from agents.shop.world import World
-from models.demand.backtest import QUANTILES, Guest, forecast_history
+from models.demand.backtest import Guest, forecast_history
 from models.demand.contract import Ahead, Floats, Ints, Shared, State, Told
 from models.demand.online import Online
 from models.demand.panel import Panel, panel
+from models.demand.places import LEVELS as QUANTILES
 from models.demand.refit import fits
 from models.demand.rowwise.learners import LEARNERS, learner
 from models.demand.rowwise.net import NeuralNet

@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 
 from models.demand import peers
-from models.demand.backtest import QUANTILES, forecast_history
+from models.demand.backtest import forecast_history
 from models.demand.contract import Ahead, Floats, Ints, Shared, State, Told
 from models.demand.online import Online
 from models.demand.panel import Panel
+from models.demand.places import LEVELS as QUANTILES
 from models.demand.tree_trials import best_parameters
 from models.demand.trees import Forest, NightlyTrees, Trees, features_of, grown, thinned, told_by, with_size
 from tests.bench.forecast_ablation import some_rows

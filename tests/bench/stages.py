@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from urllib.request import urlopen
 
-from prometheus_client.metrics_core import Sample
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 # From an order's acknowledgement to its alert, in this order. Waits are of a poll's oldest record.
 HOPS = (

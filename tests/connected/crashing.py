@@ -66,7 +66,7 @@ def after(owner: Any, name: str, when: Callable[..., bool] = lambda *_: True) ->
 
 def folded() -> None:
     """Die after a fold that owes messages, before it is kept."""
-    original = planner.fold
+    original = planner.fold  # type: ignore[attr-defined]
 
     def wrapped(*args: Any) -> Any:
         outcome = original(*args)
@@ -74,7 +74,7 @@ def folded() -> None:
             die()
         return outcome
 
-    planner.fold = wrapped
+    planner.fold = wrapped  # type: ignore[attr-defined]
 
 
 def telling(hook: Callable[[], None]) -> Callable[[], None]:

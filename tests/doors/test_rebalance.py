@@ -158,8 +158,8 @@ def test_a_shelf_that_closes_a_day_is_waited_for_as_long_as_that_takes(
     async def wait(for_s: float) -> None:
         waited.append(for_s)
 
-    monkeypatch.setattr(apart.snapshot, "read", closing)
-    monkeypatch.setattr(apart.asyncio, "sleep", wait)
+    monkeypatch.setattr("agents.apart.snapshot.read", closing)
+    monkeypatch.setattr("agents.apart.asyncio.sleep", wait)
     with pytest.raises(SolveFailed, match="shelf 0 was closing days all the time"):
         asyncio.run(apart.read_shelves(settings.changed(close_spread_seconds=seconds)))
     assert seconds + 30 <= sum(waited) <= seconds + 60

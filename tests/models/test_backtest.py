@@ -7,8 +7,9 @@ import pytest
 
 from models.demand import panel as p
 from models.demand import scores
-from models.demand.backtest import QUANTILES, forecast_history
+from models.demand.backtest import forecast_history
 from models.demand.panel import panel
+from models.demand.places import LEVELS as QUANTILES
 from models.demand.places import quantiles_of
 
 

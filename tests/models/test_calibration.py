@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from models.demand import row_sums
-from models.demand.backtest import QUANTILES, forecast_history
+from models.demand.backtest import forecast_history
 from models.demand.panel import panel
+from models.demand.places import LEVELS as QUANTILES
 from tests.models.test_shared_learning import BAND, FAMILY, lessons, settled
 
 UPPER = QUANTILES >= 0.9

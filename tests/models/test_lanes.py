@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.demand.backtest import QUANTILES, forecast_history
+from models.demand.backtest import forecast_history
 from models.demand.online import Online
 from models.demand.panel import panel
+from models.demand.places import LEVELS as QUANTILES
 from models.demand.refit import fits
 from models.demand.rowwise.learners import LEARNERS, learner
 from models.demand.rowwise.net import NeuralNet

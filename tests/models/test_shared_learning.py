@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from models.demand import forgetting, row_sums, shared_learning
-from models.demand.backtest import QUANTILES, forecast_history
+from models.demand.backtest import forecast_history
 from models.demand.exactly import FEATURE_STEP, solve
 from models.demand.online import Online
 from models.demand.panel import panel
+from models.demand.places import LEVELS as QUANTILES
 from models.demand.places import quantile_words
 from models.demand.trees import NightlyTrees
 

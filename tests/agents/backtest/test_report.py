@@ -46,7 +46,7 @@ def test_scores_are_those_of_the_files(done: Path) -> None:
     told = json.loads((done / "report.json").read_text())["forecasts"]["7"]["restock"]
     loss = came = over = count = within = 0.0
     for one in read:
-        at = int((np.datetime64(one["date"], "D") - np.datetime64("2024-01-01")).astype(int))
+        at = int((np.datetime64(one["date"], "D") - np.datetime64("2024-01-01")) / np.timedelta64(1, "D"))
         row = units[int(one["sku"][1:])]
         if at + 7 >= 120 or row[: at + 1].sum() == 0:
             continue

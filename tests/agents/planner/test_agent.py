@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from agents.planner import agent as planner_agent
-from agents.planner import wakes
 from agents.planner.agent import LEAST_ROWS, SLICE_S, Pace, Planner
 from agents.planner.commons import Learnt, Settled
 from agents.planner.config import DAY_MS
+from agents.planner.shelf import Wake
 from stream.errors import Fenced
 from stream.events.kinds import Kind
 from stream.events.rows import SkuRecord, encode
@@ -198,7 +198,7 @@ def test_what_a_closing_told_is_settled_beside_the_loop(disturbed: bool, monkeyp
     monkeypatch.setattr(Settled, "take", noted)
 
     async def story(at_once: int) -> dict[str, Any]:
-        monkeypatch.setattr(wakes, "SETTLED_AT_ONCE", at_once)
+        monkeypatch.setattr("agents.planner.wakes.SETTLED_AT_ONCE", at_once)
         ledger = MemoryLedger()
         worker = Planner(ledger, MemoryPublisher(MemoryTopics()), lambda shelf: config(shelf=shelf, version=2))
         await worker.positions([0])
@@ -250,7 +250,7 @@ def test_slices_that_only_send_positions_say_nothing_of_those_that_close_days() 
             assert rows <= shelf.config.send_rows
             pace.took(rows, 0.001)
         assert pace.rows <= shelf.config.send_rows * SLICE_S / 0.001
-        shelf.pending.append(wakes.Wake(1, "mark-0-1", 1, True))
+        shelf.pending.append(Wake(1, "mark-0-1", 1, True))
         assert worker._slice(shelf) == (worker._paces[True], min(Pace().rows, shelf.config.slice_rows))
         assert worker._paces[True].rows == Pace().rows
 

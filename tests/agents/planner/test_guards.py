@@ -79,7 +79,7 @@ def test_whom_nothing_is_expected_of_decides_nothing(closing: bool) -> None:
 
 def test_no_loop_is_compiled_while_events_wait() -> None:
     """Warming up compiles all that a busy world calls: a loop that meets another kind of array stops it for 2 s."""
-    if compiled.numba is None:
+    if compiled.numba is None:  # type: ignore[attr-defined]
         pytest.skip("numba is not installed: nothing is compiled")
     warm.warm()
     loops = {

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from faust.types import TP
 
 from stream.transport.app import Config, pace_of
-from stream.transport.desk import MUCH_BYTES, POLLS_AHEAD, Desk
+from stream.transport.desk import POLLS_AHEAD, Desk
+from stream.transport.inbox import MUCH_BYTES
 from stream.transport.port import Batch
 from stream.transport.stamped import Stamped
 
