@@ -41,6 +41,8 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[local,dev]'
 	@# stockpyl brings Sphinx, part of which every start of Python would import because of this file: 0.3 s each time
 	@rm -f $(VENV)/lib/python3*/site-packages/_sphinx_jinja2_compat.pth
+	@# for whoever forbids Python to write bytecode by itself: else every start of a worker compiles what it imports
+	@$(BIN)/python -m compileall -q agents models stream tests
 	@echo "compiling loops, once: about 40 s"
 	$(BIN)/python -m agents.warm
 	@touch $@
