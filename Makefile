@@ -6,6 +6,7 @@ SHELL := /bin/sh
 
 VENV := .venv
 BIN := $(VENV)/bin
+PACKAGES := $(VENV)/.packages
 READY := $(VENV)/.ready
 
 # the first Python that is new enough; `make install PYTHON=/path/to/python` overrides
@@ -33,8 +34,8 @@ help: ## Show this help
 
 install: $(READY) ## Make .venv with everything in it; .venv/bin/restock is then the command
 
-# the stamp: nothing is done twice unless pyproject.toml changes
-$(READY): pyproject.toml
+# the stamps: nothing is done twice unless pyproject.toml changes
+$(PACKAGES): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found"; \
 		echo "  hint: install one, or make install PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
@@ -43,6 +44,9 @@ $(READY): pyproject.toml
 	@rm -f $(VENV)/lib/python3*/site-packages/_sphinx_jinja2_compat.pth
 	@# for whoever forbids Python to write bytecode by itself: else every start of a worker compiles what it imports
 	@$(BIN)/python -m compileall -q agents models stream tests
+	@touch $@
+
+$(READY): $(PACKAGES)
 	@echo "compiling loops, once: about 40 s"
 	$(BIN)/python -m agents.warm
 	@touch $@
@@ -61,7 +65,7 @@ test-pure: $(READY) ## Only the tests that need no real Kafka
 test-kafka: $(READY) ## Only the tests against a real Apache Kafka
 	$(BIN)/python -m pytest -n 3 --dist worksteal -m "kafka and not soak" $(ARGS)
 
-check: $(READY) ## Format, lint, strict types
+check: $(PACKAGES) ## Format, lint, strict types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

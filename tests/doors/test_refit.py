@@ -32,9 +32,9 @@ from tests.doors.conftest import Neighbours
 @pytest.fixture
 def settings(neighbours: Neighbours, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """An installation of one shelf, without time for trees."""
-    made = neighbours.settings(shelves=1).changed(refit_cpu_seconds=8.0)
+    made = neighbours.settings(shelves=1).changed(refit_cpu_seconds=15.0)
     neighbours.set_variables(monkeypatch, made)
-    monkeypatch.setenv("RESTOCK_REFIT_CPU_SECONDS", "8")
+    monkeypatch.setenv("RESTOCK_REFIT_CPU_SECONDS", "15")
     return made
 
 
