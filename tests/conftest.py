@@ -12,7 +12,7 @@ from tests import kafka as kafka_
 from tests import servers
 
 # No test asserts a duration: on a busy machine a first call takes what it takes. And a run is the same run everywhere:
-# what is looked at anew is found by `make test-pure ARGS=--hypothesis-profile=anew`, not by whoever changes something else.
+# `make test-pure ARGS=--hypothesis-profile=anew` draws other examples, rather than whoever changes something else.
 settings.register_profile("restock", deadline=None, derandomize=True)
 settings.register_profile("anew", deadline=None)
 settings.load_profile("restock")
