@@ -14,8 +14,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice, starmap
@@ -50,6 +52,7 @@ SLICE_S = 0.035  # of a sweep, folded, packed and kept: what an event waits that
 LEAST_ROWS = 64  # of a slice: the calls of numpy that fewer take cost as much as closing these
 SWEPT_AHEAD = 300  # a sweep goes on once no more of its messages are unpublished: an alert waits 20 ms behind them
 QUIET_S = 0.5  # nothing came for this long: a quiet moment
+YIELD_S = 0.1  # a step of settling waits no longer for a poll or a slice: under a load they follow each other
 LOOK_S = 5.0  # at quiet moments: whether shelves are as we left them, one small read
 
 
@@ -136,6 +139,8 @@ class Planner:
         self._watcher: Watcher = watcher or Unwatched()
         self._failed: dict[int, Exception] = {}
         self._relayed_s = self._polled_s = self._looked_s = 0.0
+        self._free = threading.Event()  # neither a poll nor a slice is in work
+        self._free.set()
         self._paces = {False: Pace(), True: Pace()}  # of slices that only send positions, that close days
 
     async def positions(self, shelves: Sequence[int]) -> dict[int, int]:
@@ -162,7 +167,8 @@ class Planner:
         stale += [b.partition for b in batches if b.partition not in stale and not await self._room(b.partition)]
         left = [b for b in batches if b.partition not in stale]
         while left:
-            left, gone = await self._turn(left)
+            with self._undisturbed():
+                left, gone = await self._turn(left)
             for batch in left:
                 if batch.partition not in gone and not await self._room(batch.partition):
                     gone.append(batch.partition)
@@ -255,11 +261,12 @@ class Planner:
         quiet = time.monotonic() - self._polled_s >= QUIET_S
         for owned in self.owned.values():
             if owned.shelf.pending:
-                if owned.swept_ahead() or _settling(owned):
+                if owned.swept_ahead() or self._settling(owned):
                     continue
                 if not await self._room(owned.held.shelf):
                     break
-                stale = await self._sweep(owned)
+                with self._undisturbed():
+                    stale = await self._sweep(owned)
             elif quiet and owned.shelf.dirty_view:
                 stale = await self._keep([(owned, self._write(owned, VIEWS_A_SLICE))])
             else:
@@ -285,6 +292,36 @@ class Planner:
         owned.swept = owned.held.next_out
         owned.relay.hurry()
         return stale
+
+    def _settling(self, owned: Owned) -> bool:
+        """Whether what a closing's rows told is still being settled: 250,000 rows take half a second, in a thread.
+
+        It stands still while a poll or a slice is in work. Those let go of the interpreter dozens of times, at every
+        look for answers, and had to wait each time until a step of the settling was done: 0.4 s in all.
+        """
+        shelf = owned.shelf
+        if not wakes.settles(shelf):
+            return False
+        if owned.settling is None:
+            learn = shelf.commons.settling(shelf.keys, self._let_others_by)
+            owned.settling = asyncio.create_task(asyncio.to_thread(learn))
+        if not owned.settling.done():
+            return True
+        holds = shelf.commons.take(owned.settling.result())
+        owned.settling = None
+        return not holds
+
+    def _let_others_by(self) -> None:
+        self._free.wait(YIELD_S)
+
+    @contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        """A poll or a slice is in work."""
+        self._free.clear()
+        try:
+            yield
+        finally:
+            self._free.set()
 
     def _slice(self, shelf: Shelf) -> tuple[Pace, int]:
         """The pace of a shelf's next slice, and its most rows: no more than the pace learns from."""
@@ -370,20 +407,6 @@ class Planner:
             self._relayed_s = now
             for number, owned in self.owned.items():
                 self._watcher.relayed(number, owned.relay)
-
-
-def _settling(owned: Owned) -> bool:
-    """Whether what a closing's rows told is still being settled: half a second of 250,000 rows, so not on this loop."""
-    shelf = owned.shelf
-    if not wakes.settles(shelf):
-        return False
-    if owned.settling is None:
-        owned.settling = asyncio.create_task(asyncio.to_thread(shelf.commons.settling(shelf.keys)))
-    if not owned.settling.done():
-        return True
-    shelf.commons.take(owned.settling.result())
-    owned.settling = None
-    return False
 
 
 async def _all_of(keeping: Sequence[asyncio.Task[list[int]]]) -> list[int]:

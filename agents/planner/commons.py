@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from agents.planner.records import in_order
 from models.demand import baseline
-from models.demand.contract import Family, Shared, Told
+from models.demand.contract import Between, Family, Shared, Told, go_on
 
 Rows = npt.NDArray[np.int64]
 Changes = dict[bytes, bytes | None]
@@ -55,11 +55,14 @@ class Commons(Protocol):
     def unsettled(self) -> int:
         """How many rows told something that is not settled."""
 
-    def settling(self, keys: Sequence[bytes]) -> Callable[[], Learnt]:
-        """What a settling would compute, to be called anywhere, in another thread too: it touches nothing of ours."""
+    def settling(self, keys: Sequence[bytes], between: Between = go_on) -> Callable[[], Learnt]:
+        """What a settling would compute, to be called anywhere, in another thread too: it touches nothing of ours.
 
-    def take(self, learnt: Learnt) -> None:
-        """It was computed: the settling that follows uses it, if nobody told anything since."""
+        `between` is called between its steps, as the family's contract has it.
+        """
+
+    def take(self, learnt: Learnt) -> bool:
+        """It was computed: the settling that follows uses it, if nobody told anything since. Whether that is so."""
 
     def meta(self) -> dict[bytes, bytes]:
         """What of it is kept with the shelf's own numbers."""
@@ -106,12 +109,13 @@ class Counted:
         """None ever is."""
         return 0
 
-    def settling(self, keys: Sequence[bytes]) -> Callable[[], Learnt]:  # noqa: ARG002 the port's
+    def settling(self, keys: Sequence[bytes], between: Between = go_on) -> Callable[[], Learnt]:  # noqa: ARG002
         """Nothing is left to do."""
         return lambda: Learnt([], 0, self.shared)
 
-    def take(self, learnt: Learnt) -> None:
+    def take(self, learnt: Learnt) -> bool:  # noqa: ARG002 the port's
         """Nothing is left to do."""
+        return True
 
     def meta(self) -> dict[bytes, bytes]:
         """See Commons."""
@@ -169,7 +173,7 @@ class Settled:
         if not self._told:
             return
         ahead = self._learnt
-        if ahead is None or ahead.parts is not self._told or ahead.slices != len(self._told):
+        if ahead is None or not self._holds(ahead):
             ahead = self.settling(keys)()
         self.next, self._learnt = ahead.shared, None
         self._changed.append((b"next:", self.next))
@@ -184,22 +188,25 @@ class Settled:
         """See Commons."""
         return sum(len(rows) for rows, _ in self._told)
 
-    def settling(self, keys: Sequence[bytes]) -> Callable[[], Learnt]:
+    def settling(self, keys: Sequence[bytes], between: Between = go_on) -> Callable[[], Learnt]:
         """See Commons."""
         parts, count, ranks = self._told, len(self._told), self._rank(keys)
         shared, settle = self.shared, self.family.settle
 
         def learn() -> Learnt:
-            told = in_order(
-                [told for _, told in parts[:count]], ranks[np.concatenate([rows for rows, _ in parts[:count]])]
-            )
-            return Learnt(parts, count, settle(shared, told))
+            places = ranks[np.concatenate([rows for rows, _ in parts[:count]])]
+            told = in_order([told for _, told in parts[:count]], places, between)
+            return Learnt(parts, count, settle(shared, told, between))
 
         return learn
 
-    def take(self, learnt: Learnt) -> None:
+    def take(self, learnt: Learnt) -> bool:
         """See Commons."""
         self._learnt = learnt
+        return self._holds(learnt)
+
+    def _holds(self, learnt: Learnt) -> bool:
+        return learnt.parts is self._told and learnt.slices == len(self._told)
 
     def _rank(self, keys: Sequence[bytes]) -> Rows:
         """The place of each row among all by name, (n,). Rows only come: few new ones are sorted into many known."""

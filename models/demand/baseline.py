@@ -22,6 +22,7 @@ import numpy as np
 
 from models.demand.contract import (
     Ahead,
+    Between,
     Bools,
     Closing,
     Explanation,
@@ -35,6 +36,7 @@ from models.demand.contract import (
     State,
     Told,
     Verdict,
+    go_on,
 )
 
 VERSION = 1
@@ -114,7 +116,7 @@ class Baseline:
         """It does not say."""
         return Verdict(np.zeros(0), np.zeros((0, 0)), ())
 
-    def settle(self, shared: Shared, told: Told) -> Shared:
+    def settle(self, shared: Shared, told: Told, between: Between = go_on) -> Shared:  # noqa: ARG002 one step
         """The pool with one count more for each row that has an error, halved where it is full."""
         return {"pool": fade_pool(shared["pool"] + counts(told))}
 

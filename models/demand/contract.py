@@ -23,6 +23,7 @@ Promises, held by `tests/models/conformance.py`:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -35,6 +36,7 @@ Bools: TypeAlias = npt.NDArray[np.bool_]
 IntsLike: TypeAlias = npt.NDArray[np.integer[Any]]
 State: TypeAlias = npt.NDArray[Any]  # n records of `family.row`
 Told: TypeAlias = npt.NDArray[Any]  # n records of `family.told`
+Between: TypeAlias = Callable[[], None]  # called between steps of some milliseconds
 Shared: TypeAlias = dict[str, npt.NDArray[Any]]  # never changed in place
 
 SIGNALS = ("viewed", "added", "removed", "abandoned", "converted")
@@ -90,6 +92,10 @@ class Observation:
             self.signals[rows],
             self.groups[rows],
         )
+
+
+def go_on() -> None:
+    """Nobody waits between the steps of a settling."""
 
 
 def observation(
@@ -210,8 +216,11 @@ class Family(Protocol):
     def verdict(self, told: Told) -> Verdict:
         """How forecasts turned out that came to their end, of what rows told; nothing where a family does not say."""
 
-    def settle(self, shared: Shared, told: Told) -> Shared:
-        """What all rows learn from those that closed; `told` in the order of their row numbers."""
+    def settle(self, shared: Shared, told: Told, between: Between = go_on) -> Shared:
+        """What all rows learn from those that closed; `told` in the order of their row numbers.
+
+        `between` is called between steps of some milliseconds: who settles beside other work may wait there.
+        """
 
     def outlook(
         self, state: State, shared: Shared, period: IntsLike, horizons: IntsLike, ahead: Ahead, levels: Floats

@@ -28,6 +28,7 @@ from models.demand.contract import (
     CLOSURE,
     SIGNALS,
     Ahead,
+    Between,
     Bools,
     Closing,
     Explanation,
@@ -41,6 +42,7 @@ from models.demand.contract import (
     State,
     Told,
     Verdict,
+    go_on,
 )
 from models.demand.places import ABSENT, LEVELS, K
 from models.demand.row_levels import MID, RATE_TIMES, SLOW, USUAL, PlanNames
@@ -121,9 +123,9 @@ class Online:
         quantile = np.where(counts[:, None], np.rint(quantile), quantile)
         return Verdict(over["target"][taught] * scale, np.nan_to_num(quantile), tuple(LEVELS.tolist()))
 
-    def settle(self, shared: Shared, told: Told) -> Shared:
+    def settle(self, shared: Shared, told: Told, between: Between = go_on) -> Shared:
         """What all rows learn from those that closed."""
-        return learning.settle(self.setting, shared, told)
+        return learning.settle(self.setting, shared, told, between)
 
     def outlook(
         self, state: State, shared: Shared, period: IntsLike, horizons: IntsLike, ahead: Ahead, levels: Floats

@@ -22,7 +22,7 @@ from functools import cache
 
 import numpy as np
 
-from models.demand.contract import Floats, Ints, Shared, Told
+from models.demand.contract import Between, Floats, Ints, Shared, Told, go_on
 from models.demand.exactly import FEATURE_STEP, WEIGHT_STEP, by_group, columns_by_group, exp_each, on_grid, solve, total
 from models.demand.forgetting import learnt
 from models.demand.places import LEVELS, Shape, quantiles_of
@@ -144,8 +144,8 @@ def band_of(horizon: Ints) -> Ints:
     return np.searchsorted(BAND_EDGES, horizon, side="right").astype(np.int64)
 
 
-def settle(setting: Setting, shared: Shared, told: Told) -> Shared:
-    """What all rows know after those that closed have told; `told` in the order of rows."""
+def settle(setting: Setting, shared: Shared, told: Told, between: Between = go_on) -> Shared:
+    """What all rows know after those that closed have told; `told` in the order of rows; see the contract."""
     closed = told["closed"] > 0
     told = told if closed.all() else told[closed]
     if len(told) == 0:
@@ -154,24 +154,28 @@ def settle(setting: Setting, shared: Shared, told: Told) -> Shared:
     before, now = int(shared["period"][0]), int(told["period"].max())
     gap = min(max(now - before, 0), MOST_GAP_PERIODS) if before >= 0 else 1
     out["period"] = np.array([max(now, before)])
-    _learn_plan(out, told, gap)
+    _learn_plan(out, told, gap, between)
     _learn_week(setting, out, told)
+    between()
     _learn_groups(setting, out, told, gap)
+    between()
     lessons = told["lesson"]
     head, row = np.nonzero(lessons["taught"].T > 0)
+    between()
     _learn_year(setting, out, told, head, row)
     bands = lessons["band"][row, head]
     for band in np.unique(bands).tolist():
+        between()
         at = np.flatnonzero(bands == band)
         at = at[:: -(-len(at) // MOST_LESSONS)]
-        _learn_band(setting, out, int(band), lessons[row[at], head[at]], gap)
+        _learn_band(setting, out, int(band), lessons[row[at], head[at]], gap, between)
     return out
 
 
 # --- everybody ------------------------------------------------------------------------------------------------------
 
 
-def _learn_plan(out: Shared, told: Told, gap: int) -> None:
+def _learn_plan(out: Shared, told: Told, gap: int, between: Between) -> None:
     columns = len(out["effect"])
     if columns == 0:
         return
@@ -183,6 +187,7 @@ def _learn_plan(out: Shared, told: Told, gap: int) -> None:
     gradient = np.array([total(p * pull) for p in plan])
     curvature = np.zeros((columns, columns))
     for i, p in enumerate(plan):
+        between()
         for j in range(i + 1):
             curvature[i, j] = curvature[j, i] = total(p * plan[j] * mean)
     kept = PLAN_KEPT**gap
@@ -299,7 +304,7 @@ def _year_edges(setting: Setting, year: Floats) -> Floats:
 # --- a band of horizons ---------------------------------------------------------------------------------------------
 
 
-def _learn_band(setting: Setting, out: Shared, band: int, lessons: Told, gap: int) -> None:
+def _learn_band(setting: Setting, out: Shared, band: int, lessons: Told, gap: int, between: Between) -> None:
     features = lessons["features"] * FEATURE_STEP
     target = on_grid(np.clip(lessons["target"].astype(np.float64), 0.0, LARGEST), FEATURE_STEP)
     size = lessons["size"].astype(np.int64)
@@ -318,12 +323,15 @@ def _learn_band(setting: Setting, out: Shared, band: int, lessons: Told, gap: in
         out[name] = out[name].copy()
     _learn_pool(out, band, lessons, size, gap)
     _learn_losses(setting, out, band, lessons, target, size, gap)
+    between()
     _learn_lean(out, band, lessons, target, size, gap)
+    between()
     span = int(lessons["span"].max())
     if out["lessons"][band] > span + min(max(TRAINED_HORIZONS * span, TRAINED_LEAST), TRAINED_MOST):
         _calibrate(out, band, lessons, gap)
     if out["lessons"][band] > span + TRAINED_LEAST:
         _learn_mean(out, band, lessons, size, gap)
+    between()
     _learn_regression(setting, out, band, features, target, np.sqrt(lessons["scale"].astype(np.float64)), size, gap)
     out["lessons"][band] += gap
 

@@ -190,9 +190,9 @@ def test_what_a_closing_told_is_settled_beside_the_loop(disturbed: bool, monkeyp
     taken = list[Learnt]()
     take = Settled.take
 
-    def noted(self: Settled, learnt: Learnt) -> None:
+    def noted(self: Settled, learnt: Learnt) -> bool:
         taken.append(learnt)
-        take(self, learnt)
+        return take(self, learnt)
 
     monkeypatch.setattr(planner_agent, "QUIET_S", 0.0)
     monkeypatch.setattr(Settled, "take", noted)

@@ -14,7 +14,7 @@ from agents.planner.fold import fold
 from agents.planner.keeping import changes
 from agents.planner.wakes import sweep
 from models.demand.baseline import WIDTH, Baseline
-from models.demand.contract import Closing, Observation, Shared, State, Told
+from models.demand.contract import Between, Closing, Observation, Shared, State, Told, go_on
 from tests.agents.planner.test_laws import differences
 from tests.agents.planner.worlds import Store, busy, by_sku, config, run
 
@@ -38,11 +38,11 @@ class Neighbourly(Baseline):
         told["said"] = 0.1 * seen.units + 0.01 * planned + 0.001 * shared["heard"][0] + 1e-6 * seen.groups.sum(axis=1)
         return Closing(done.state, told)
 
-    def settle(self, shared: Shared, told: Told) -> Shared:
+    def settle(self, shared: Shared, told: Told, between: Between = go_on) -> Shared:
         heard = shared["heard"].copy()
         for said in told["said"].tolist():
             heard = np.array([0.9 * heard[0] + said, heard[1] + heard[0]])
-        return {**super().settle(shared, told), "heard": heard, "closings": shared["closings"] + 1}
+        return {**super().settle(shared, told, between), "heard": heard, "closings": shared["closings"] + 1}
 
 
 @pytest.fixture(autouse=True)
