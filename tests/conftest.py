@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from tests import kafka as kafka_
 from tests import servers
+from tests.connected import older
 
 # No test asserts a duration: on a busy machine a first call takes what it takes. And a run is the same run everywhere:
 # `make test-pure ARGS=--hypothesis-profile=anew` draws other examples, rather than whoever changes something else.
 settings.register_profile("restock", deadline=None, derandomize=True)
 settings.register_profile("anew", deadline=None)
 settings.load_profile("restock")
+
+
+@pytest.fixture(scope="session")
+def old_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The code of release 0.1.0."""
+    try:
+        return older.unpack(older.last_commit(), tmp_path_factory.mktemp("release") / "older")
+    except older.NotThere as why:
+        pytest.skip(f"no code of release {older.RELEASE} in this clone: {why}")
 
 
 @pytest.fixture(scope="session")

@@ -165,6 +165,14 @@ class Installation:
             assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}\n{self.logs()}"
             time.sleep(0.1)
 
+    def until_holding(self, worker: Child, seconds: float = AWAIT_S) -> None:
+        """Return when a worker has taken a shelf."""
+        self.until(lambda: "holding shelf" in worker.log.read_text(errors="replace"), "it took no shelf", seconds)
+
+    def until_ended(self, worker: Child, what: str, seconds: float = AWAIT_S) -> None:
+        """Return when a worker has ended by itself."""
+        self.until(lambda: not worker.alive(), what, seconds)
+
     def dump(self, shelf: int) -> dict[str, dict[bytes, bytes]]:
         """Every state key of a shelf."""
 

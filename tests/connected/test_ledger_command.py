@@ -176,10 +176,7 @@ def test_what_was_decided_and_never_published_is_owed_after_a_rebuild(
         worker.stop()
         doomed = at.start("tests.connected.crashing", "6", "1")  # dies with messages in its outbox
         _until(source, 1.1)
-        deadline = time.monotonic() + 60
-        while doomed.alive() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert not doomed.alive()
+        at.until_ended(doomed, "it dies with messages in its outbox", 60)
         time.sleep(2.5)  # its session
         _lose_everything(own_redis, at.namespace)
         code, said = restock(at, "ledger", "rebuild", "--yes", "--json")
@@ -197,9 +194,7 @@ def test_what_was_decided_and_never_published_is_owed_after_a_rebuild(
 def _refused(at: Installation) -> str:
     """The last words of a worker that ends by itself, with exit code 2."""
     worker = at.start()
-    deadline = time.monotonic() + 60
-    while worker.alive() and time.monotonic() < deadline:
-        time.sleep(0.1)
+    at.until_ended(worker, "it is refused", 60)
     assert worker.stop() == 2, worker.tail()
     return str(worker.tail())
 

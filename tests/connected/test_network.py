@@ -113,7 +113,7 @@ def test_leaders_killed_in_the_midst_of_a_plan_tell_it_once_and_whole(at: Instal
     )  # fmt: skip
     for step, n in ((25, 2), (26, 3)):
         doomed = at.start("tests.connected.crashing", str(step), str(n))
-        at.until(lambda one=doomed: not one.alive(), f"the leader dies at step {step}")
+        at.until_ended(doomed, f"the leader dies at step {step}")
     halfway = command(at, "rebalance", "status")[0]
     assert 0 < halfway["told"] < halfway["proposed"] == SKUS
     at.start()

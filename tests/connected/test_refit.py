@@ -75,7 +75,7 @@ def test_a_leader_killed_in_the_midst_of_telling_is_gone_on_from(at: Installatio
         env={**os.environ, **at.env}, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     doomed = at.start("tests.connected.crashing", "25", "1")
-    at.until(lambda: not doomed.alive(), "the leader dies before it notes what it told")
+    at.until_ended(doomed, "the leader dies before it notes what it told")
     at.start()
     out, _ = ask.communicate(timeout=AWAIT_S)
     assert ask.returncode == 0, out + at.logs()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -152,9 +151,7 @@ def _publish(at: Installation, records: list[traffic.Source]) -> None:
 
 def _is_refused(at: Installation) -> None:
     worker = at.start(RESTOCK_SHELVES=str(AFTER), RESTOCK_SOURCE_PARTITIONS="3")
-    deadline = time.monotonic() + 60
-    while worker.alive() and time.monotonic() < deadline:
-        time.sleep(0.1)
+    at.until_ended(worker, "it is refused", 60)
     assert worker.stop() == 2
     assert "is being moved to another number of partitions" in worker.tail()
 

@@ -59,7 +59,7 @@ def test_the_books_of_shop_and_planner_agree(kafka: Broker, redis_server: server
     stock, truth = tmp_path / "stock.csv", tmp_path / "truth.parquet"
     try:
         worker = at.start()
-        at.until(lambda: "holding shelf" in worker.log.read_text(errors="replace"), "the worker has shelves")
+        at.until_holding(worker)
         tale = shop(at, "--speed", "17280x", "--days", "5", "--stock", str(stock), "--truth", str(truth))
         at.await_drained()
         shelves = [keeping.load(at.planner_config(shelf), at.dump(shelf), 0) for shelf in range(at.settings.shelves)]

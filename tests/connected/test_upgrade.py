@@ -16,23 +16,15 @@ from agents.planner import versions
 from stream.events.rows import switch_frame
 from stream.local.child import Child
 from tests import servers
-from tests.connected import laws, newer, older, traffic
+from tests.connected import laws, newer, traffic
 from tests.connected.installation import Installation
 from tests.kafka import Broker
 
 pytestmark = pytest.mark.kafka
 
 NEWER = ("tests.connected.newer", "worker")
+JOIN_S = 180  # a join takes seconds on quiet cores
 SETTINGS = {"clock": "event", "shelves": 2, "source_partitions": 2, "poll_max_records": 60}
-
-
-@pytest.fixture
-def old_tree(tmp_path: Path) -> Path:
-    """The code of release 0.1.0."""
-    try:
-        return older.unpack(older.last_commit(), tmp_path / "older")
-    except older.NotThere as why:
-        pytest.skip(f"no worker of release {older.RELEASE} to upgrade from: {why}")
 
 
 @pytest.fixture
@@ -66,11 +58,11 @@ class Shop:
 
     def holding(self, worker: Child) -> None:
         """Wait until a worker has taken a shelf."""
-        self.await_(lambda: "holding shelf" in worker.log.read_text(errors="replace"), "it took no shelf")
+        self.at.until_holding(worker, JOIN_S)
 
     def await_(self, true: Callable[[], bool], what: str) -> None:
         """Wait for it."""
-        self.at.until(true, what, 180)  # a join takes seconds on quiet cores
+        self.at.until(true, what, JOIN_S)
 
     def upgrade(self, *words: str) -> tuple[int, str]:
         """`restock upgrade` of the newer release."""

@@ -40,15 +40,14 @@ def test_interpreted_source_gives_the_same_bytes():
 
 def test_compiled_code_is_kept_by_its_sources(tmp_path, monkeypatch):
     """A change of any source a kernel is made of is another directory; one that cannot be written is passed over."""
-    if compiled.numba is None:  # type: ignore[attr-defined]
-        pytest.skip("numba is not installed: nothing is compiled")
-    monkeypatch.setattr(compiled.numba.config, "CACHE_DIR", str(tmp_path))  # type: ignore[attr-defined]
+    numba = pytest.importorskip("numba", exc_type=ImportError, reason="numba is not installed: nothing is compiled")
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     (place,) = compiled._places(_scaled)
     assert place == f"{tmp_path}/kernels-{compiled._digest(_scaled)}"
     monkeypatch.setattr(sys.modules[__name__], "FACTOR", 0.25)
     assert compiled._places(_scaled) != [place], "a number that is compiled in counts as source"
     (tmp_path / "file").write_text("not a directory")
-    monkeypatch.setattr(compiled.numba.config, "CACHE_DIR", str(tmp_path / "file"))  # type: ignore[attr-defined]
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "file"))
 
     @compiled.kernel
     def twice(x: float) -> float:

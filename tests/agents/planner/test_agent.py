@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any
 
@@ -222,6 +223,18 @@ def test_what_a_closing_told_is_settled_beside_the_loop(disturbed: bool, monkeyp
     beside = asyncio.run(story(0))
     assert taken
     assert beside == at_once
+
+
+def test_settling_stands_still_while_a_poll_or_a_slice_is_in_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between its steps it waits until that is over."""
+    monkeypatch.setattr(planner_agent, "YIELD_S", 60.0)
+    worker = planner(MemoryLedger(), MemoryTopics())
+    worker._let_others_by()  # nothing is in work
+    with ThreadPoolExecutor(1) as pool:
+        with worker._undisturbed():
+            waiting = pool.submit(worker._let_others_by)
+            assert not wait([waiting], 0.1).done
+        waiting.result(30)
 
 
 def test_slices_grow_and_shrink_with_the_time_they_take() -> None:

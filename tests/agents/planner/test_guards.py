@@ -15,7 +15,7 @@ from agents.planner.config import NEVER
 from agents.planner.packing import HOT
 from agents.planner.row import put_back, take
 from agents.planner.shelf import Alert, Shelf
-from models.demand import compiled, row_loops
+from models.demand import row_loops
 from tests.agents.planner.worlds import busy, config, run
 from tests.interpreted import fingerprint_of
 
@@ -79,8 +79,7 @@ def test_whom_nothing_is_expected_of_decides_nothing(closing: bool) -> None:
 
 def test_no_loop_is_compiled_while_events_wait() -> None:
     """Warming up compiles all that a busy world calls: a loop that meets another kind of array stops it for 2 s."""
-    if compiled.numba is None:  # type: ignore[attr-defined]
-        pytest.skip("numba is not installed: nothing is compiled")
+    pytest.importorskip("numba", exc_type=ImportError, reason="numba is not installed: nothing is compiled")
     warm.warm()
     loops = {
         loop.__name__: loop
